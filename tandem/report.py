@@ -12,6 +12,10 @@ STATES: tuple[State, ...] = ("breached", "at risk", "unknown", "ok")
 """Worst first."""
 
 
+class Unreadable(Exception):
+    """Numbers that were asked for cannot be had; the sentence says why and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Half-open [since, until), epoch seconds, on the grid."""
@@ -251,5 +255,6 @@ __all__ = [
     "SourceState",
     "Sources",
     "State",
+    "Unreadable",
     "Window",
 ]  # fmt: skip
