@@ -299,7 +299,9 @@ def share_below(h: Histogram, threshold: Exact) -> Share:
             continue
         begin, end = (_exact(edge) for edge in bounds(h.layout, place))
         low += n if end <= limit else 0
-        high += n if end <= limit or begin < limit else 0
+        # The bottom bin of durations begins at 0 and holds it.
+        reaches = begin <= limit if h.layout.kind == "edges" and place == 0 else begin < limit
+        high += n if end <= limit or reaches else 0
     return Share(good=low, total=total(h), low=low, high=high)
 
 
