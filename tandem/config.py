@@ -1,0 +1,413 @@
+"""tandem.toml to one frozen value: strict, typed, and every refusal one sentence that says what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from tandem import catalog, connect, strict, times
+from tandem.connect import Common, Connector
+from tandem.records import BUCKET, DAY, HOUR, Stage
+
+MEASURES: Mapping[str, str] = {"accuracy": "outcome", "precision": "outcome", "recall": "outcome", "f1": "outcome"}
+"""Measures that an objective may name, and the signal that each is derived from."""
+
+Kind = Literal["service", "model"]
+
+
+class ConfigError(Exception):
+    """What is wrong in a configuration file, in one sentence."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Component:
+    """A service or a model; `product` is what it belongs to, its own name where nothing is said."""
+
+    name: str
+    kind: Kind = "service"
+    product: str = ""
+    depends_on: tuple[str, ...] = ()
+    environment: str = ""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A target share of good over a rolling window.
+
+    `signal` is a signal or one of MEASURES. `threshold` (the signal's unit) says what is good of a quantity such as
+    latency, `tolerance` (the target's unit) what is good of a regression error; target and threshold are the
+    signal's own where nothing is said.
+    """
+
+    component: str
+    signal: str
+    target: Fraction | None = None
+    name: str = ""
+    threshold: Fraction | None = None
+    tolerance: Fraction | None = None
+    stage: Stage = "production"
+    window: str = "28d"
+
+    @property
+    def stored(self) -> str:
+        """The signal that is read for it."""
+        return MEASURES.get(self.signal, self.signal)
+
+    @property
+    def seconds(self) -> int:
+        """The length of its window in seconds."""
+        return times.duration(self.window)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One configured connector: the keys that all sources have, its module, and its own Config."""
+
+    common: Common
+    connector: Connector
+    config: Any
+
+    @property
+    def name(self) -> str:
+        """The name under which it is shown and asked for."""
+        return self.common.name
+
+    def since(self, now: int) -> int | None:
+        """Epoch seconds from which a first pull reads: the configured time, or so long before `now`; None: unsaid."""
+        given = self.common.since
+        return given if given is None or given >= 0 else now + given
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration; components are the declared ones, then those that only sources name."""
+
+    path: Path
+    store: Path
+    timezone: str
+    components: tuple[Component, ...]
+    objectives: tuple[Objective, ...]
+    signals: Mapping[str, catalog.Signal]
+    sources: tuple[Source, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths in the file start from."""
+        return self.path.parent
+
+    def component(self, name: str) -> Component | None:
+        """The component of that name; None for an unknown one."""
+        return self._by_name.get(name)
+
+    def source(self, name: str) -> Source | None:
+        """The source of that name; None for an unknown one."""
+        return next((source for source in self.sources if source.name == name), None)
+
+    @cached_property
+    def products(self) -> Mapping[str, tuple[Component, ...]]:
+        """The components of each product, in the order of the file."""
+        names = dict.fromkeys(component.product for component in self.components)
+        return {name: tuple(one for one in self.components if one.product == name) for name in names}
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Component]:
+        return {component.name: component for component in self.components}
+
+
+@dataclass(frozen=True)
+class _File:
+    store: str = "tandem.duckdb"
+    timezone: str = "UTC"
+    component: tuple[Component, ...] = ()
+    objective: tuple[Objective, ...] = ()
+    signal: tuple[catalog.Signal, ...] = ()
+    source: tuple[Source, ...] = field(default=())
+
+
+def load(path: Path) -> Config:
+    """The configuration in `path`; raises ConfigError for anything that does not mean what it should."""
+    path = path.absolute()
+    try:
+        return parse(_text(path), path)
+    except ValueError as refused:
+        raise ConfigError(path, str(refused)) from None
+
+
+def parse(text: str, path: Path) -> Config:
+    """The configuration of TOML text that stands in `path`; raises ValueError with one sentence."""
+    folder = path.parent
+    file = strict.build(_File, _toml(text), "The file", folder, {"source": partial(_sources, folder=folder)})
+    _zone(file.timezone)
+    signals = catalog.built_in() | {signal.name: signal for signal in file.signal}
+    _distinct("signal", [*catalog.built_in(), *(signal.name for signal in file.signal)])
+    _distinct("component", [component.name for component in file.component])
+    _distinct("source", [source.name for source in file.source])
+    for signal in file.signal:
+        _check_signal(signal)
+    components = _components(file, signals)
+    _check_names(file, tuple(component.name for component in components))
+    return Config(
+        path=path,
+        store=folder / file.store,
+        timezone=file.timezone,
+        components=components,
+        objectives=_objectives(file.objective, signals),
+        signals=signals,
+        sources=file.source,
+    )
+
+
+def missing_environment(config: Config, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(source, variable) of every environment variable that a source names and that is not set, or empty."""
+    named = [(source.name, source.common.token_env) for source in config.sources]
+    return [(source, variable) for source, variable in named if variable and not environ.get(variable)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("The file is not UTF-8 text: save it as UTF-8.") from None
+    except FileNotFoundError:
+        raise ValueError("There is no such file: run `tandem init`, or name another file by --config.") from None
+    except OSError as error:
+        raise ValueError(f"The file cannot be read: {error.strerror}.") from None
+
+
+def _toml(text: str) -> dict[str, Any]:
+    try:
+        # Decimal, so that a target of 0.999 is exactly 999/1000.
+        return tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"The file is not TOML: {error}.") from None
+    except RecursionError:
+        raise ValueError("The file is not usable: its lists or tables are nested too deeply.") from None
+
+
+# --- sources
+
+
+def _sources(tables: object, *, folder: Path) -> tuple[Source, ...]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ValueError("write [[source]] with two brackets, because there may be several.")
+    return tuple(
+        _source(table, strict.place("source", number, table), folder) for number, table in enumerate(tables, 1)
+    )
+
+
+def _source(table: Mapping[str, Any], where: str, folder: Path) -> Source:
+    for key in ("connector", "name"):
+        if not table.get(key) or not isinstance(table[key], str):
+            raise ValueError(f"{where} lacks the key {strict.quoted(key)}, a text in quotes.")
+    name, module = _connector(table["connector"], where)
+    shared = tuple(one.name for one in dataclasses.fields(Common) if one.name != "folder")
+    own = tuple(one.name.rstrip("_") for one in dataclasses.fields(module.Config) if one.name != "common")
+    strict.known(table, shared + own, where)
+    given = {key: table[key] for key in shared if key in table} | {"connector": name}
+    common = dataclasses.replace(strict.build(Common, given, where, folder, _READERS), folder=folder)
+    _check_common(common, where)
+    rest = {key: table[key] for key in own if key in table} | {"common": common}
+    config = strict.build(module.Config, rest, where, folder, {"common": lambda value: value})
+    return Source(common, module, config)
+
+
+def _connector(name: str, where: str) -> tuple[str, Connector]:
+    try:
+        module = connect.load(name)
+    except connect.SourceRefused:
+        found = strict.nearest(name, connect.names())
+        raise ValueError(f"{where} names an unknown connector {strict.quoted(name)}; {found}.") from None
+    except ImportError as error:
+        raise ValueError(f"{where}: the connector {strict.quoted(name)} cannot be imported: {error}.") from None
+    return name if name in connect.names() else connect.canonical(name), module
+
+
+def _check_common(common: Common, where: str) -> None:
+    if common.timezone is not None:
+        _zone(common.timezone, where)
+    if common.every < 1:
+        raise ValueError(f"{where}: every must be longer than nothing, such as 5m.")
+    # The value is not repeated: people paste the token itself.
+    if common.token_env is not None and not _is_variable(common.token_env):
+        raise ValueError(f"{where}: token_env must be the name of an environment variable, never the token itself.")
+    if common.token_env and common.token_file:
+        raise ValueError(f"{where} has both token_env and token_file: keep one.")
+    if common.token_file and _open_to_others(common.token_file):
+        raise ValueError(f"{where}: token_file can be read by others: run `chmod 600 {common.token_file}`.")
+
+
+def _is_variable(name: str) -> bool:
+    return bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)) and (name.isupper() or len(name) < 20)
+
+
+def _open_to_others(path: Path) -> bool:
+    return os.name == "posix" and path.exists() and bool(path.stat().st_mode & 0o077)
+
+
+def _duration(given: object) -> int:
+    if not isinstance(given, str):
+        raise ValueError("write a duration in quotes, such as 5m or 28d.")
+    return times.duration(given)
+
+
+def _since(given: object) -> int:
+    """Epoch seconds of a time; of a duration its seconds as a negative number, which Source.since resolves."""
+    if isinstance(given, date):
+        given = given.isoformat()
+    if not isinstance(given, str):
+        raise ValueError("write a time in quotes, such as 2026-01-31 or 90d.")
+    try:
+        return -times.duration(given.removeprefix("now-"))
+    except ValueError:
+        return times.parse(given, 0)
+
+
+_READERS: strict.Readers = {"every": _duration, "overlap": _duration, "horizon": _duration, "since": _since}
+
+
+# --- components, signals, objectives
+
+
+def _components(file: _File, signals: Mapping[str, catalog.Signal]) -> tuple[Component, ...]:
+    declared = {component.name: component for component in file.component}
+    sides: dict[str, set[str]] = {}
+    for source in file.source:
+        for name, side in _mentions(source, signals):
+            sides.setdefault(name, set()).add(side)
+    implied = [
+        Component(name, "model" if "model" in sides[name] else "service") for name in sides if name not in declared
+    ]
+    return tuple(dataclasses.replace(one, product=one.product or one.name) for one in [*declared.values(), *implied])
+
+
+def _mentions(source: Source, signals: Mapping[str, catalog.Signal]) -> Iterator[tuple[str, str]]:
+    """(component, side) of everything that a source says it measures."""
+    side = source.connector.ABOUT.side
+    yield from ((name, side) for name in source.common.component)
+    yield from ((name, side) for rule in source.common.map for name in rule.component)
+    for entry in getattr(source.config, "signal", ()):
+        named = getattr(entry, "component", None) or ()
+        measured = signals.get(getattr(entry, "signal", ""))
+        for name in (named,) if isinstance(named, str) else named:
+            yield name, measured.side if measured else side
+
+
+def _check_names(file: _File, names: tuple[str, ...]) -> None:
+    if any(source.common.discover or getattr(source.config, "component_from", None) for source in file.source):
+        return
+    for component in file.component:
+        for other in component.depends_on:
+            _known_component(other, names, f"[[component]] {strict.quoted(component.name)}: depends_on")
+    for number, objective in enumerate(file.objective, 1):
+        _known_component(objective.component, names, strict.place("objective", number, vars(objective)))
+
+
+def _known_component(name: str, names: tuple[str, ...], where: str) -> None:
+    if name not in names:
+        raise ValueError(f"{where} names an unknown component {strict.quoted(name)}; {strict.nearest(name, names)}.")
+
+
+_GOOD_OF = {
+    "ratio": ("ratio", "none"),
+    "histogram": ("below", "within", "none"),
+    "confusion": ("accuracy", "none"),
+    "moments": ("none",),
+}
+
+
+def _check_signal(signal: catalog.Signal) -> None:
+    where = f"[[signal]] {strict.quoted(signal.name)}"
+    if signal.width not in (BUCKET, HOUR, DAY):
+        raise ValueError(f"{where}: width must be {BUCKET}, {HOUR} or {DAY} seconds.")
+    if signal.good not in _GOOD_OF[signal.kind]:
+        raise ValueError(f"{where}: good of a {signal.kind} must be {' or '.join(_GOOD_OF[signal.kind])}.")
+    if signal.target is not None:
+        _check_target(signal.target, where)
+
+
+def _check_target(target: Fraction, where: str) -> None:
+    if not 0 < target < 1:
+        raise ValueError(f"{where}: target must lie between 0 and 1, such as 0.99; a target of 1 leaves no budget.")
+
+
+def _objectives(given: tuple[Objective, ...], signals: Mapping[str, catalog.Signal]) -> tuple[Objective, ...]:
+    objectives = tuple(
+        _objective(one, strict.place("objective", n, vars(one)), signals) for n, one in enumerate(given, 1)
+    )
+    keys = Counter((one.component, one.signal, one.stage, one.name) for one in objectives)
+    for (component, signal, _, _), count in keys.items():
+        if count > 1:
+            raise ValueError(
+                f"{count} [[objective]] tables are of {strict.quoted(signal)} of {strict.quoted(component)}: "
+                "give each a name of its own."
+            )
+    return objectives
+
+
+def _objective(one: Objective, where: str, signals: Mapping[str, catalog.Signal]) -> Objective:
+    if one.stored not in signals:
+        found = strict.nearest(one.signal, (*signals, *MEASURES))
+        raise ValueError(f"{where} names an unknown signal {strict.quoted(one.signal)}; {found}.")
+    signal = signals[one.stored]
+    if signal.good == "none":
+        raise ValueError(f"{where}: {signal.name} says nothing of good and bad, so it cannot have an objective.")
+    target = one.target if one.target is not None else signal.target
+    if target is None:
+        raise ValueError(f'{where} lacks the key "target": {signal.name} has no target of its own.')
+    _check_target(target, where)
+    if _window(one.window, where) < BUCKET:
+        raise ValueError(f"{where}: window must be at least 5m.")
+    threshold, tolerance = _bounds(one, signal, where)
+    return dataclasses.replace(one, target=target, threshold=threshold, tolerance=tolerance)
+
+
+def _window(text: str, where: str) -> int:
+    try:
+        return times.duration(text)
+    except ValueError as refused:
+        raise ValueError(f"{where}: window: {refused}") from None
+
+
+def _bounds(one: Objective, signal: catalog.Signal, where: str) -> tuple[Fraction | None, Fraction | None]:
+    """The threshold and tolerance in force, of which a signal needs one or none; refuses what it has no use for."""
+    needed = {"below": "threshold", "within": "tolerance"}.get(signal.good)
+    bounds = {"threshold": one.threshold, "tolerance": one.tolerance}
+    for key, bound in bounds.items():
+        if key != needed and bound is not None:
+            raise ValueError(f"{where}: {signal.name} takes no {key}; leave it out.")
+    if needed:
+        bounds[needed] = bounds[needed] if bounds[needed] is not None else signal.threshold
+        if bounds[needed] is None:
+            raise ValueError(f"{where} lacks the key {strict.quoted(needed)}: {signal.name} has none of its own.")
+    return bounds["threshold"], bounds["tolerance"]
+
+
+def _zone(name: str, where: str = "") -> None:
+    try:
+        times.zone(name)
+    except ValueError as refused:
+        raise ValueError(f"{where}: timezone: {refused}" if where else f"timezone: {refused}") from None
+
+
+def _distinct(kind: str, names: list[str]) -> None:
+    if "" in names:
+        raise ValueError(f"A [[{kind}]] has an empty name: give it one.")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"There are two [[{kind}]] named {strict.quoted(twice[0])}: give each a name of its own.")

@@ -1,0 +1,385 @@
+"""tandem.toml is read strictly, and every refusal is one sentence that says what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem import connect
+from tandem.config import Config, ConfigError, load, missing_environment
+from tandem.connect import About, Common, Rule, setting
+
+
+@dataclass(frozen=True)
+class Query:
+    signal: str
+    component: str
+    up: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    from_: str
+    to: str
+
+
+@dataclass(frozen=True)
+class FakeConfig:
+    common: Common
+    url: str = setting("The base URL of the server.", example="http://localhost:9090")
+    path: Path | None = setting("The log.", default=None)
+    depth: int = setting("How deep.", default=1)
+    ratio: float = setting("How much.", default=0.5)
+    strictly: bool = setting("Whether.", default=False)
+    task: Literal["binary", "regression"] = setting("Which.", default="binary")
+    segments: tuple[str | tuple[str, ...], ...] = setting("Margins.", default=())
+    pair: tuple[float, float] = setting("Bounds.", default=(0.0, 1.0))
+    rename: Mapping[str, str] = setting("Names.", default=None)
+    reference: Span | None = setting("The reference.", default=None)
+    signal: tuple[Query, ...] = setting("Queries.", default=())
+    component_from: str | None = setting("A label.", default=None)
+
+    def __post_init__(self) -> None:
+        if self.depth > 9:
+            raise ValueError("depth must be at most 9.")
+
+
+def module(name: str, side: str, *aliases: str) -> Any:
+    made = ModuleType(f"connectors.{name}")
+    made.ABOUT = About(reads="nothing", side=side, aliases=aliases)
+    made.Config = FakeConfig
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"fake": module("fake", "system", "phony"), "registry": module("registry", "model")}
+    monkeypatch.setattr(connect, "names", lambda: tuple(known))
+    monkeypatch.setattr(connect, "_module", known.__getitem__)
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[str], Config]:
+    def of(text: str) -> Config:
+        path = tmp_path / "tandem.toml"
+        path.write_text(text, encoding="utf-8")
+        return load(path)
+
+    return of
+
+
+SOURCE = '[[source]]\nconnector = "fake"\nname = "prod"\nurl = "http://localhost"\n'
+
+WHOLE = (
+    """
+store = "data/tandem.duckdb"
+timezone = "Europe/Berlin"
+
+[[component]]
+name = "checkout-api"
+kind = "service"
+product = "checkout"
+depends_on = ["payments-gateway", "fraud-detector"]
+
+[[component]]
+name = "fraud-detector"
+kind = "model"
+product = "checkout"
+
+[[signal]]
+name = "cache_hits"
+title = "Cache"
+side = "system"
+kind = "ratio"
+unit = "ratio"
+good = "ratio"
+of = "look-ups answered"
+meaning = "Share of look-ups that the cache answered."
+target = 0.8
+
+[[objective]]
+component = "fraud-detector"
+signal = "accuracy"
+target = 0.95
+
+[[objective]]
+component = "checkout-api"
+signal = "latency"
+name = "fast"
+target = 0.999
+threshold = 0.3
+window = "7d"
+
+[[objective]]
+component = "checkout-api"
+signal = "cache_hits"
+
+"""
+    + SOURCE
+    + """
+path = "exports/log.parquet"
+component = "payments-gateway"
+every = "1m"
+since = 2026-08-01
+overlap = "1h30m"
+status = { weird = "excluded" }
+segments = ["country", ["country", "channel"]]
+pair = [1, 2.5]
+reference = { from = "2026-08-01", to = "2026-09-01" }
+  [[source.map]]
+  component = ["checkout-api", "web"]
+  match = { job = "shop/*" }
+  environment = "production"
+  [[source.signal]]
+  component = "checkout-api"
+  signal = "availability"
+  up = 'probe_success{job="checkout"}'
+
+[[source]]
+connector = "registry"
+name = "models"
+url = "file:exports/mlflow"
+component = "churn"
+since = "30d"
+"""
+)
+
+
+def test_a_whole_file(read: Callable[[str], Config], tmp_path: Path) -> None:
+    config = read(WHOLE)
+    assert config.store == tmp_path / "data/tandem.duckdb"
+    assert config.timezone == "Europe/Berlin"
+    assert {name: [one.name for one in of] for name, of in config.products.items()} == {
+        "checkout": ["checkout-api", "fraud-detector"],
+        "payments-gateway": ["payments-gateway"],
+        "web": ["web"],
+        "churn": ["churn"],
+    }
+    assert [one.kind for one in config.components] == ["service", "model", "service", "service", "model"]
+    assert config.component("checkout-api").depends_on == ("payments-gateway", "fraud-detector")
+    assert config.component("nobody") is None
+    assert config.source("models").name == "models"
+
+
+def test_objectives_are_exact_and_take_what_they_leave_out_from_their_signal(read: Callable[[str], Config]) -> None:
+    accuracy, fast, cache = read(WHOLE).objectives
+    assert (accuracy.signal, accuracy.stored, accuracy.target) == ("accuracy", "outcome", Fraction(19, 20))
+    assert (accuracy.window, accuracy.seconds) == ("28d", 28 * 86400)
+    assert (fast.target, fast.threshold, fast.seconds) == (Fraction(999, 1000), Fraction(3, 10), 7 * 86400)
+    assert cache.target == Fraction(4, 5)
+
+
+def test_a_source_carries_its_connectors_own_config(read: Callable[[str], Config], tmp_path: Path) -> None:
+    prod, models = read(WHOLE).sources
+    assert prod.connector.ABOUT.side == "system"
+    assert prod.config == FakeConfig(
+        common=Common(
+            connector="fake",
+            name="prod",
+            component=("payments-gateway",),
+            every=60,
+            since=int(datetime(2026, 8, 1, tzinfo=UTC).timestamp()),
+            overlap=5400,
+            status={"weird": "excluded"},
+            map=(Rule(("checkout-api", "web"), {"job": "shop/*"}, "production"),),
+            folder=tmp_path,
+        ),
+        url="http://localhost",
+        path=tmp_path / "exports/log.parquet",
+        segments=("country", ("country", "channel")),
+        pair=(1.0, 2.5),
+        reference=Span("2026-08-01", "2026-09-01"),
+        signal=(Query("availability", "checkout-api", 'probe_success{job="checkout"}'),),
+    )
+    assert models.config.url == f"file:{tmp_path / 'exports/mlflow'}"
+    now = 1_800_000_000
+    assert prod.since(now) == prod.common.since
+    assert models.since(now) == now - 30 * 86400
+    assert dataclasses.replace(models, common=Common("registry", "m")).since(now) is None
+
+
+def test_an_alias_is_its_connector(read: Callable[[str], Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    source = read(SOURCE.replace('"fake"', '"phony"')).sources[0]
+    assert source.common.connector == "fake"
+
+
+A = SOURCE + 'component = "a"\n'
+LATENCY = '[[objective]]\ncomponent = "a"\nsignal = "latency"\n'
+
+REFUSED = {
+    'stroe = "x"': 'unknown key "stroe"; the nearest known one is "store"',
+    'zzz = "x"': "of component, objective, signal, source, store, timezone",
+    '"a\\nb" = 1': 'unknown key "a\\nb"',
+    "store = 7": "store must be text in quotes",
+    'timezone = "Mars/Olympus"': '"Mars/Olympus" is not a time zone',
+    '[source]\nname = "x"': "write [[source]] with two brackets",
+    '[component]\nname = "x"': "write [[component]] with two brackets",
+    "component = [7]": "component must be a table",
+    "[[component]]\n": '[[component]] number 1 lacks the key "name"',
+    '[[component]]\nname = ""': "A [[component]] has an empty name",
+    '[[component]]\nname = "a"\n[[component]]\nname = "a"': 'two [[component]] named "a"',
+    '[[component]]\nname = "a"\nkind = "robot"': '[[component]] "a": kind must be one of "service", "model"',
+    '[[component]]\nname = "a"\ndepends_on = "b"': 'depends_on names an unknown component "b"',
+    '[[component]]\nname = "a"\ndepends_on = [1]': "depends_on must be text in quotes",
+    SOURCE + SOURCE: 'two [[source]] named "prod"',
+    SOURCE + 'ulr = "x"': '[[source]] "prod" has an unknown key "ulr"; the nearest known one is "url"',
+    SOURCE + 'folder = "x"': 'unknown key "folder"',
+    SOURCE + 'common = "x"': 'unknown key "common"',
+    SOURCE.replace("fake", "prometeus"): 'unknown connector "prometeus"',
+    SOURCE.replace("fake", "registri"): 'the nearest known one is "registry"',
+    '[[source]]\nname = "x"': '[[source]] "x" lacks the key "connector"',
+    '[[source]]\nconnector = "fake"\nurl = "x"': '[[source]] number 1 lacks the key "name"',
+    '[[source]]\nconnector = "fake"\nname = "x"': '[[source]] "x" lacks the key "url": The base URL of the server.',
+    SOURCE + "every = 5": "every: write a duration in quotes",
+    SOURCE + 'every = "5"': 'every: "5" is not a duration',
+    SOURCE + 'every = "0s"': "every must be longer than nothing",
+    SOURCE + 'since = "soon"': '"soon" is not a time',
+    SOURCE + "since = 5": "since: write a time in quotes",
+    SOURCE + "since = 2026-08-01T10:00:00": "has no offset",
+    SOURCE + 'timezone = "CEST?"': '[[source]] "prod": timezone: "CEST?" is not a time zone',
+    SOURCE + 'primary = "yes"': "primary must be true or false",
+    SOURCE + 'combine = "max"': "combine must be one of",
+    SOURCE + "depth = true": "depth must be a whole number",
+    SOURCE + "depth = 1.0": "depth must be a whole number",
+    SOURCE + "depth = 10": '[[source]] "prod": depth must be at most 9.',
+    SOURCE + 'ratio = "a"': "ratio must be a number",
+    SOURCE + "ratio = true": "ratio must be a number",
+    SOURCE + "ratio = inf": "ratio must be a finite number",
+    SOURCE + "path = 1": "path must be a path in quotes",
+    SOURCE + 'task = "both"': 'task must be one of "binary", "regression"',
+    SOURCE + "segments = [1]": "segments must be text in quotes or a list",
+    SOURCE + "pair = [1]": "pair must be a list of 2",
+    SOURCE + "rename = { a = 1 }": "rename.a must be text in quotes",
+    SOURCE + 'reference = { from = "a" }': '[source.reference] of [[source]] "prod" lacks the key "to"',
+    SOURCE + 'reference = "a"': "reference must be a table",
+    SOURCE + 'status = { x = "fine" }': 'status.x must be one of "good", "bad", "excluded", "open"',
+    SOURCE + '[[source.map]]\ncomponent = "a"\nmach = {}': '[[source.map]] number 1 of [[source]] "prod" has an',
+    SOURCE + '[[source.map]]\nmatch = { a = "b" }': 'number 1 of [[source]] "prod" lacks the key "component"',
+    SOURCE + '[source.map]\ncomponent = "a"': "write [[source.map]] with two brackets",
+    SOURCE + '[[source.signal]]\nsignal = "x"\ncomponent = "a"\ntotl = ""': '"totl"',
+    SOURCE + 'token_env = "A"\ntoken_file = "b"': "has both token_env and token_file",
+    '[[objective]]\nsignal = "latency"': '[[objective]] number 1 lacks the key "component"',
+    A + LATENCY.replace('"a"', '"b"'): 'unknown component "b"; the nearest known one is "a"',
+    A + LATENCY.replace("latency", "latancy"): 'the nearest known one is "latency"',
+    A + LATENCY.replace("latency", "volume"): "volume says nothing of good and bad",
+    A + LATENCY.replace("latency", "in_sync"): 'lacks the key "target"',
+    A + LATENCY.replace("latency", "error") + 'target = 0.9': 'lacks the key "tolerance"',
+    A + LATENCY.replace("latency", "availability") + 'threshold = 1': "takes no threshold",
+    A + LATENCY + 'window = "month"': '"month" is not a duration',
+    A + LATENCY + 'window = "60s"': "at least 5m",
+    A + LATENCY * 2: "give each a name of its own",
+    **{
+        A + LATENCY + f"target = {target}": said
+        for target, said in {
+            "1": "between 0 and 1", "1.0": "between 0 and 1", "0": "between 0 and 1", "99.9": "between 0 and 1",
+            "nan": "finite", '"99 %"': "target must be a number",
+        }.items()
+    },
+    '[[signal]]\nname = "latency"': '[[signal]] "latency" lacks the key "title"',
+    "[[": "The file is not TOML",
+    "a = " + "[" * 5000: "nested too deeply",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), REFUSED.items(), ids=range(len(REFUSED)))
+def test_what_is_wrong_is_said_in_one_sentence(
+    text: str, said: str, read: Callable[[str], Config], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(text)
+    assert said in refused.value.message
+    assert refused.value.path == tmp_path / "tandem.toml"
+    assert str(refused.value) == f"{refused.value.path}: {refused.value.message}"
+    assert "\n" not in refused.value.message
+    assert refused.value.message.endswith(".")
+
+
+def signal_table(**changes: object) -> str:
+    texts = {"name": "x", "side": "system", "kind": "ratio", "good": "ratio", "title": "X", "unit": "", "of": ""}
+    table = texts | {"meaning": "Share of x."}
+    return "[[signal]]\n" + "\n".join(f"{key} = {value!r}" for key, value in (table | changes).items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "latency"}, 'two [[signal]] named "latency"'),
+        ({"width": 60}, "width must be 300, 3600 or 86400"),
+        ({"good": "below"}, "good of a ratio must be ratio or none"),
+        ({"target": 1}, "between 0 and 1"),
+    ],
+)
+def test_a_signal_that_makes_no_sense_is_refused(
+    changes: dict[str, object], said: str, read: Callable[[str], Config]
+) -> None:
+    read(signal_table())
+    with pytest.raises(ConfigError, match=said.replace("[", r"\[")):
+        read(signal_table(**changes))
+
+
+def test_an_objective_of_what_is_discovered_cannot_be_known_before(read: Callable[[str], Config]) -> None:
+    objective = '[[objective]]\ncomponent = "later"\nsignal = "latency"\n'
+    assert read(SOURCE + "discover = true\n" + objective).objectives
+    assert read(SOURCE + 'component_from = "service.name"\n' + objective).objectives
+
+
+def test_a_missing_file_and_one_in_another_encoding(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="tandem init"):
+        load(tmp_path / "tandem.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+    (tmp_path / "tandem.toml").write_bytes('store = "ü"'.encode("latin-1"))
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(tmp_path / "tandem.toml")
+
+
+def test_a_missing_variable_is_known_before_a_sync_and_no_error_of_the_file(read: Callable[[str], Config]) -> None:
+    config = read(SOURCE + 'token_env = "FAKE_TOKEN"\n')
+    assert missing_environment(config, {}) == [("prod", "FAKE_TOKEN")]
+    assert missing_environment(config, {"FAKE_TOKEN": ""}) == [("prod", "FAKE_TOKEN")]
+    assert missing_environment(config, {"FAKE_TOKEN": "x"}) == []
+
+
+@pytest.mark.parametrize("token", ["ghp_16C7e42F292c6912E7710c838347Ae178B4a", "s3cret!", "a b"])
+def test_a_token_in_place_of_its_name_is_refused_and_not_repeated(token: str, read: Callable[[str], Config]) -> None:
+    with pytest.raises(ConfigError, match="never the token itself") as refused:
+        read(SOURCE + f'token_env = "{token}"\n')
+    assert token not in str(refused.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes are POSIX")
+def test_a_token_file_that_others_can_read_is_refused(read: Callable[[str], Config], tmp_path: Path) -> None:
+    text = SOURCE + 'token_file = "token"\n'
+    assert read(text).sources[0].common.token_file == tmp_path / "token"
+    (tmp_path / "token").write_text("x", encoding="utf-8")
+    (tmp_path / "token").chmod(0o600)
+    read(text)
+    (tmp_path / "token").chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        read(text)
+
+
+@given(st.decimals(min_value="0.0001", max_value="0.9999", places=4))
+def test_a_target_is_the_number_that_was_written(target: object) -> None:
+    from tandem.config import parse
+
+    text = f'[[component]]\nname = "a"\n[[objective]]\ncomponent = "a"\nsignal = "latency"\ntarget = {target}\n'
+    assert parse(text, Path("/x/tandem.toml")).objectives[0].target == Fraction(str(target))
+
+
+def test_the_file_stays_as_it_was_when_it_is_changed_in_memory(read: Callable[[str], Config]) -> None:
+    config = read(WHOLE)
+    for value in (config, config.components[0], config.objectives[0], config.sources[0], config.sources[0].config):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            value.name = "other"
