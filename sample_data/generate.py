@@ -1,0 +1,25 @@
+"""Write the exports of the sample company: `python -m sample_data.generate [DIR]` (default: beside this file)."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from sample_data import github_export, junit_export, mlflow_export, prediction_logs, prometheus_export, story
+
+HERE = Path(__file__).parent
+
+
+def generate(folder: Path) -> None:
+    """Write `folder`/files and `folder`/truth.toml; the same bytes each time."""
+    files = folder / "files"
+    if files.exists():
+        shutil.rmtree(files)
+    for export in (prometheus_export, github_export, junit_export, mlflow_export, prediction_logs):
+        export.write(files)
+    (folder / "truth.toml").write_text(story.truth(), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)
