@@ -194,6 +194,14 @@ def merge(histograms: Iterable[Histogram]) -> Merged:
     return Merged(whole, coarsened=_coarsened(by_layout.values(), shared))
 
 
+def aligned(a: Histogram, b: Histogram) -> tuple[Histogram, Histogram]:
+    """Both histograms on the finest layout they share, as `merge` would add them. Raises NoSharedEdge."""
+    if a.layout == b.layout:
+        return a, b
+    shared = _shared((a.layout, b.layout))
+    return _onto(a, shared), _onto(b, shared)
+
+
 def _shared(layouts: Sequence[Layout]) -> Layout:
     """The finest layout that every one of `layouts` can be read on."""
     first = layouts[0]

@@ -1,0 +1,430 @@
+"""Drift between two histograms: distances, their noise floors, and one rule for the verdict.
+
+Measures: PSI (Lewis 1994), Jensen-Shannon distance in base 2, Kolmogorov-Smirnov, normed Wasserstein, chi-square.
+Many features at once: Benjamini-Hochberg (1995).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tandem.bins import MISSING, ZERO, Layout, aligned, bounds, columns, total
+
+if TYPE_CHECKING:
+    from tandem.records import Histogram
+
+Array = np.ndarray[Any, Any]
+Judgement = Literal["drift", "no drift", "above noise, small", "not enough data"]
+Severity = Literal["none", "moderate", "major"]
+
+MODERATE = 0.1
+"""Effect above which there is drift."""
+MAJOR = 0.25
+"""Effect above which drift is major."""
+FALSE_DISCOVERIES = 0.05
+
+NO_DRIFT, DRIFT, NOT_ENOUGH = 1, 0, -1
+"""What `hours` answers: good, bad, left out."""
+
+_DRAWS = 1000
+_SEED = 20260401
+_HEAVIEST = 0.45
+"""Shape of the heaviest tail whose variance is still estimated (at 0.5 it is infinite)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How far a current histogram lies from a reference; None where a measure has no meaning or nothing was counted.
+
+    `effect` is the measure that decides: JS distance for categories, normed Wasserstein (in reference standard
+    deviations) for numbers, JS distance for a number that was constant in the reference. `noise_floor` is the 95 %
+    value of `effect` when nothing changed. `p`: chi-square for categories, asymptotic two-sample KS for numbers.
+    `bound`: how much larger than `ks` the KS distance of the values themselves can be.
+    """
+
+    type: Literal["number", "category"]
+    n_reference: int
+    n_current: int
+    psi: float | None = None
+    js: float | None = None
+    ks: float | None = None
+    wasserstein: float | None = None
+    chi_square_p: float | None = None
+    p: float | None = None
+    effect: float | None = None
+    noise_floor: float | None = None
+    bound: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shape:
+    """A reference cut into columns: counts, and where the mass of each column lies.
+
+    `grid` has the bounds of the columns (None for categories); `means` the mean of each column where sums are kept.
+    `deviation` is the population standard deviation, `roughness` the noise floor of normed Wasserstein at
+    1/n + 1/m = 1.
+    """
+
+    counts: Array
+    grid: Array | None
+    means: Array | None
+    scale: float
+    deviation: float
+    roughness: float
+
+
+def compare(reference: Histogram, current: Histogram, deviation: float | None = None) -> Comparison:
+    """All measures between two histograms, on the bins they share; missing values are left out.
+
+    `deviation`: the reference's population standard deviation where it is known; else it is read from the bins, which
+    is within 2 % unless a tail is so heavy that its largest values make most of the variance. Raises NoSharedEdge.
+    """
+    reference, current = aligned(reference, current)
+    places = _columns(reference, current)
+    kind: Literal["number", "category"] = "category" if reference.layout.kind == "categories" else "number"
+    n, m = total(reference), total(current)
+    if not n or not m:
+        return Comparison(kind, n, m)
+    shape = _shape(reference, places, deviation)
+    counts, sums = _row(current.counts, places), _row(current.sums, places)
+    p, q = _smoothed(shape.counts, counts)
+    effect, floor = _effect(shape, counts, sums)
+    ks, bound = (None, None) if kind == "category" else _ks(shape.counts, counts[0])
+    moved = None if kind == "category" or shape.deviation == 0 else float(effect[0])
+    chi_square_p = _chi_square_p(shape.counts, counts[0])
+    return Comparison(
+        type=kind,
+        n_reference=n,
+        n_current=m,
+        psi=float(_psi(p, q)[0]),
+        js=float(_js(p, q)[0]),
+        ks=ks,
+        wasserstein=moved,
+        chi_square_p=chi_square_p,
+        p=chi_square_p if ks is None else kolmogorov(ks * math.sqrt(n * m / (n + m))),
+        effect=float(effect[0]),
+        noise_floor=float(floor[0]),
+        bound=bound,
+    )
+
+
+def hours(
+    reference: Histogram, counts: Array, sums: Array, threshold: float = MODERATE, deviation: float | None = None
+) -> Array:
+    """The verdict of many current histograms at once, as `compare` and `verdict` would give one by one (int8).
+
+    `counts` and `sums` have one row per hour and one column per bin of the reference's layout, in the order of
+    `bins.columns` (missing values excluded). Answers NO_DRIFT (which includes "above noise, small"), DRIFT or
+    NOT_ENOUGH per row.
+    """
+    shape = _shape(reference, columns(reference.layout), deviation)
+    counts, sums = np.asarray(counts, dtype=np.float64), np.asarray(sums, dtype=np.float64)
+    answer = np.full(len(counts), NOT_ENOUGH, dtype=np.int8)
+    seen = counts.sum(axis=1) > 0
+    if not shape.counts.any() or not seen.any():
+        return answer
+    effect, floor = _effect(shape, counts[seen], sums[seen])
+    drifted = np.where((effect > threshold) & (effect > floor), DRIFT, NO_DRIFT)
+    answer[seen] = np.where(floor > threshold, NOT_ENOUGH, drifted)
+    return answer
+
+
+def verdict(effect: float | None, floor: float | None, threshold: float = MODERATE) -> Judgement:
+    """Drift needs an effect above the threshold and above the noise floor."""
+    if effect is None or floor is None or floor > threshold:
+        return "not enough data"
+    if effect > threshold and effect > floor:
+        return "drift"
+    return "above noise, small" if effect > floor else "no drift"
+
+
+def severity(effect: float | None, moderate: float = MODERATE, major: float = MAJOR) -> Severity:
+    """How large an effect is."""
+    if effect is None or effect <= moderate:
+        return "none"
+    return "major" if effect > major else "moderate"
+
+
+def judge(comparisons: Sequence[Comparison], threshold: float = MODERATE) -> list[tuple[Judgement, Severity]]:
+    """The verdict and severity of each feature of one call, in order.
+
+    A feature drifts only if its p-value also stands among all of them (Benjamini-Hochberg at 5 %).
+    """
+    standing = benjamini_hochberg([one.p for one in comparisons])
+    found: list[tuple[Judgement, Severity]] = []
+    for one, stands in zip(comparisons, standing, strict=True):
+        said = verdict(one.effect, one.noise_floor, threshold)
+        if said == "drift" and not stands:
+            said = "no drift"
+        found.append((said, severity(one.effect, threshold) if said == "drift" else "none"))
+    return found
+
+
+def benjamini_hochberg(p: Sequence[float | None], rate: float = FALSE_DISCOVERIES) -> list[bool]:
+    """Which p-values stand when the share of false discoveries may be `rate`; None never does."""
+    known = sorted(value for value in p if value is not None)
+    limit = max((value for rank, value in enumerate(known, 1) if value <= rate * rank / len(known)), default=-1.0)
+    return [value is not None and value <= limit for value in p]
+
+
+def psi_floor(n: int, m: int, bins: int) -> float:
+    """95 % value of PSI between two samples of n and m values of one population."""
+    return chi_square_95(bins - 1) * (1 / n + 1 / m)
+
+
+def js_floor(n: int, m: int, bins: int) -> float:
+    """95 % value of the JS distance (base 2) between two samples of one population."""
+    return math.sqrt(psi_floor(n, m, bins) / (8 * math.log(2)))
+
+
+def ks_floor(n: int, m: int) -> float:
+    """Safe 95 % value of the KS distance between two samples of one population."""
+    return 1.358099 * math.sqrt(1 / n + 1 / m)
+
+
+def wasserstein_floor(reference: Histogram, m: int) -> float | None:
+    """95 % value of the normed Wasserstein distance of m more values of the reference's population.
+
+    About 2.1 * sqrt(1/n + 1/m) for a normal shape. None for a reference that is empty or constant.
+    """
+    n = total(reference)
+    if not n or not m:
+        return None
+    shape = _shape(reference, _columns(reference, reference))
+    return shape.roughness * math.sqrt(1 / n + 1 / m) if shape.deviation else None
+
+
+def chi_square_sf(x: float, df: int) -> float:
+    """Probability that a chi-square variable with `df` degrees of freedom exceeds `x`."""
+    if df == 0 or x <= 0:
+        return 1.0
+    return _upper_gamma(df / 2, x / 2)
+
+
+@cache
+def chi_square_95(df: int) -> float:
+    """The 95 % point of chi-square with `df` degrees of freedom; 0 for none."""
+    if df <= 0:
+        return 0.0
+    low: float = 0.0
+    high: float = df + 10 * math.sqrt(df) + 10.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chi_square_sf(middle, df) > FALSE_DISCOVERIES else (low, middle)
+    return (low + high) / 2
+
+
+def kolmogorov(x: float) -> float:
+    """Probability that Kolmogorov's limiting statistic exceeds `x`: sqrt(n*m/(n+m)) * D for two samples."""
+    if x <= 0:
+        return 1.0
+    if x < 1:
+        # The alternating series converges badly near 0; this is the same function (Jacobi's theta identity).
+        terms = sum(math.exp(-((2 * k - 1) ** 2) * math.pi**2 / (8 * x * x)) for k in range(1, 10))
+        return 1 - math.sqrt(2 * math.pi) / x * terms
+    return 2 * sum(math.copysign(1, k % 2 - 0.5) * math.exp(-2 * k * k * x * x) for k in range(1, 20))
+
+
+def _upper_gamma(a: float, x: float) -> float:
+    """Regularised upper incomplete gamma function: a series below a + 1, Lentz's continued fraction above."""
+    front = math.exp(a * math.log(x) - x - math.lgamma(a))
+    if x < a + 1:
+        term = whole = 1 / a
+        step = a
+        while term > whole * 1e-17:
+            step += 1
+            term *= x / step
+            whole += term
+        return 1 - front * whole
+    tiny = 1e-300
+    b = x + 1 - a
+    c, d = 1 / tiny, 1 / b
+    fraction = d
+    for i in range(1, 100_000):
+        b += 2
+        d = 1 / (_off_zero(i * (a - i) * d + b, tiny))
+        c = _off_zero(b + i * (a - i) / c, tiny)
+        fraction *= c * d
+        if abs(c * d - 1) < 1e-16:
+            break
+    return front * fraction
+
+
+def _off_zero(value: float, tiny: float) -> float:
+    return value if abs(value) > tiny else tiny
+
+
+def _columns(a: Histogram, b: Histogram) -> tuple[int, ...]:
+    """The bins of two histograms of one layout, in order; of an exponential one all from the lowest to the highest."""
+    if a.layout.kind != "exponential":
+        return columns(a.layout)
+    places = {place for h in (a, b) for place, n in h.counts.items() if n and place != MISSING}
+    powers = sorted(places - {ZERO})
+    zero = (ZERO,) if ZERO in places else ()
+    return zero + (tuple(range(powers[0], powers[-1] + 1)) if powers else ())
+
+
+def _row(values: Any, places: tuple[int, ...]) -> Array:
+    return np.array([[float(values.get(place, 0)) for place in places]])
+
+
+def _shape(reference: Histogram, places: tuple[int, ...], known: float | None = None) -> _Shape:
+    layout = reference.layout
+    counts = _row(reference.counts, places)[0]
+    if layout.kind == "categories" or not counts.any():
+        return _Shape(counts, None, None, 1.0, 0.0, 0.0)
+    grid = _grid(layout, places)
+    scale = 1.0 if layout.digits is None else float(f"1e{-layout.digits}")
+    means = None
+    middles = (grid[:-1] + grid[1:]) / 2
+    if layout.digits is not None:
+        sums = _row(reference.sums, places)[0]
+        means = np.where(counts > 0, sums / np.maximum(counts, 1) * scale, middles)
+    at = middles if means is None else means
+    opened = tuple(math.isinf(edge) for edge in (bounds(layout, places[0])[0], bounds(layout, places[-1])[1]))
+    deviation = _deviation(counts / counts.sum(), at, grid, opened) if known is None else known
+    return _Shape(counts, grid, means, scale, deviation, _roughness(counts, at, deviation))
+
+
+def _grid(layout: Layout, places: tuple[int, ...]) -> Array:
+    """The bounds of consecutive columns; an open bin has no width, the bin of zeros reaches to the next one."""
+    lows, highs = zip(*(bounds(layout, place) for place in places), strict=True)
+    grid = np.array([*lows, highs[-1]], dtype=np.float64)
+    finite = grid[np.isfinite(grid)]
+    if not finite.size:
+        return np.zeros_like(grid)
+    return np.clip(grid, finite[0], finite[-1])
+
+
+def _deviation(shares: Array, means: Array, grid: Array, opened: tuple[bool, ...]) -> float:
+    """Population standard deviation: between the columns' means exactly, within them by their edges and means.
+
+    (b - mean) * (mean - a) / 3 is that of a uniform bin, and 0 where all values are one edge.
+    """
+    within = np.maximum((grid[1:] - means) * (means - grid[:-1]), 0.0) / 3
+    if opened[0]:
+        within[0] = _tail_variance(shares[::-1], -means[::-1], -grid[::-1])
+    if opened[1]:
+        within[-1] = _tail_variance(shares, means, grid)
+    centre = float(shares @ means)
+    return math.sqrt(max(float(shares @ ((means - centre) ** 2 + within)), 0.0))
+
+
+def _tail_variance(shares: Array, means: Array, grid: Array) -> float:
+    """Variance in the open last column, as of a generalised Pareto tail.
+
+    Its shape comes from how the mean excess grows from two edges below to the last edge.
+    """
+    excess = float(means[-1] - grid[-1])
+    if shares[-1] == 0 or excess <= 0 or len(shares) < 4:
+        return max(excess, 0.0) ** 2
+    mass = shares[-3:]
+    wider = float(mass @ means[-3:] / mass.sum()) - float(grid[-4])
+    slope = (excess - wider) / float(grid[-2] - grid[-4])
+    shape = min(max(slope, -0.5) / (1 + max(slope, -0.5)), _HEAVIEST)
+    return excess**2 / (1 - 2 * shape)
+
+
+@cache
+def _normals(columns: int) -> Array:
+    return np.random.default_rng(_SEED).standard_normal((_DRAWS, columns))
+
+
+def _roughness(counts: Array, means: Array, deviation: float) -> float:
+    """95 % value of normed Wasserstein under no change, times sqrt(1 / (1/n + 1/m)).
+
+    The difference of two empirical distributions is a Brownian bridge over the shares; seeded draws of it. Never
+    below 1.96, because the distance is at least the difference of the means.
+    """
+    if deviation == 0:
+        return 0.0
+    filled = counts > 0
+    shares, at = counts[filled] / counts.sum(), means[filled]
+    walk = np.cumsum(_normals(len(shares)) * np.sqrt(shares), axis=1)
+    bridge = walk - np.cumsum(shares) * walk[:, -1:]
+    areas = np.abs(bridge[:, :-1]) @ np.diff(at)
+    return max(float(np.quantile(areas, 0.95)) / deviation, 1.959964)
+
+
+def _smoothed(reference: Array, counts: Array) -> tuple[Array, Array]:
+    """Shares of both sides per row; where a bin is empty on one side, every bin of both gets half a value first.
+
+    Bins that are empty on both sides are no bins.
+    """
+    filled = (counts > 0) | (reference > 0)
+    holes = (filled & ((counts == 0) | (reference == 0))).any(axis=1, keepdims=True)
+    extra = np.where(holes & filled, 0.5, 0.0)
+    p, q = reference + extra, counts + extra
+    return p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
+
+
+def _psi(p: Array, q: Array) -> Array:
+    ratio = np.divide(q, p, out=np.ones_like(p), where=p > 0)
+    return np.asarray(((q - p) * np.log(ratio)).sum(axis=1))
+
+
+def _js(p: Array, q: Array) -> Array:
+    middle = (p + q) / 2
+    divergence = (_entropic(p, middle) + _entropic(q, middle)) / 2
+    return np.sqrt(np.maximum(divergence, 0.0))
+
+
+def _entropic(p: Array, q: Array) -> Array:
+    ratio = np.divide(p, q, out=np.ones_like(p), where=p > 0)
+    return np.asarray((p * np.log2(ratio)).sum(axis=1))
+
+
+def _effect(shape: _Shape, counts: Array, sums: Array) -> tuple[Array, Array]:
+    """The deciding measure and its noise floor, per row of current counts."""
+    noise = 1 / shape.counts.sum() + 1 / counts.sum(axis=1)
+    if shape.deviation > 0:
+        return _wasserstein(shape, counts, sums) / shape.deviation, shape.roughness * np.sqrt(noise)
+    filled = ((counts > 0) | (shape.counts > 0)).sum(axis=1)
+    points = np.array([chi_square_95(number - 1) for number in filled.tolist()])
+    return _js(*_smoothed(shape.counts, counts)), np.sqrt(points * noise / (8 * math.log(2)))
+
+
+def _wasserstein(shape: _Shape, counts: Array, sums: Array) -> Array:
+    """Area between the two cumulative distributions, in the unit of the values, per row."""
+    p, q = shape.counts / shape.counts.sum(), counts / counts.sum(axis=1, keepdims=True)
+    if shape.means is None:
+        return _area_on_grid(shape, p, q)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1) * shape.scale, shape.means)
+    at = np.concatenate([np.broadcast_to(shape.means, means.shape), means], axis=1)
+    mass = np.concatenate([np.broadcast_to(p, q.shape), -q], axis=1)
+    order = np.argsort(at, axis=1, kind="stable")
+    at, mass = np.take_along_axis(at, order, axis=1), np.take_along_axis(mass, order, axis=1)
+    return np.asarray((np.abs(np.cumsum(mass, axis=1))[:, :-1] * np.diff(at, axis=1)).sum(axis=1))
+
+
+def _area_on_grid(shape: _Shape, p: Array, q: Array) -> Array:
+    """The area where only counts are known: both distributions rise in straight lines inside the bins."""
+    assert shape.grid is not None
+    apart = np.cumsum(p - q, axis=1)
+    left = np.concatenate([np.zeros((len(apart), 1)), apart[:, :-1]], axis=1)
+    crossing = left * apart < 0
+    sizes = np.abs(left) + np.abs(apart)
+    squares = np.divide(left**2 + apart**2, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+    return np.asarray((np.where(crossing, squares, sizes) / 2 * np.diff(shape.grid)).sum(axis=1))
+
+
+def _ks(reference: Array, current: Array) -> tuple[float, float]:
+    """The largest distance of the cumulative shares at the bins' edges, and how much larger it can be inside a bin."""
+    f, g = (np.concatenate([[0.0], np.cumsum(side)]) / side.sum() for side in (reference, current))
+    distance = float(np.abs(f - g).max())
+    inside = float(np.maximum(f[1:] - g[:-1], g[1:] - f[:-1]).max())
+    return distance, max(inside - distance, 0.0)
+
+
+def _chi_square_p(reference: Array, current: Array) -> float:
+    """The p-value of the 2 x B table, without continuity correction."""
+    filled = (reference + current) > 0
+    table = np.array([reference[filled], current[filled]])
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    return chi_square_sf(float(((table - expected) ** 2 / expected).sum()), int(filled.sum()) - 1)
