@@ -61,7 +61,7 @@ BAD_RELEASE = Planted(
 )
 PROMOTION = Planted(
     "promotion-hurts-a-segment",
-    "fraud-detector 12 blocks honest payments from BR; a canary with a tenth of the traffic ran the day before",
+    "fraud-detector 12 blocks honest payments from BR; a canary with a tenth of the traffic ran for three hours before",
     ("fraud-detector",),
     at("2026-11-10 10:00"),
     None,
@@ -126,7 +126,7 @@ STORY = (
     OUTAGE,
     FEATURE_SHIFT,
 )
-CANARY = at("2026-11-09 10:00")
+CANARY = at("2026-11-10 07:00")
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,13 @@ class Version:
     version: int
     trained: int
     promoted: int | None
+
+    @property
+    def registered(self) -> int:
+        """When it was put into the registry: a quarter of an hour before its traffic or its canary's."""
+        if self.promoted is None:
+            return self.trained + 2400
+        return max(self.trained + 2400, (CANARY if self.promoted == PROMOTION.start else self.promoted) - 900)
 
 
 MODELS: dict[str, tuple[Version, ...]] = {

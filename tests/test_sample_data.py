@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sqlite3
 import tomllib
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -70,9 +69,6 @@ def _content(path: Path) -> object:
         return gzip.decompress(path.read_bytes())
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pydict()
-    if path.suffix == ".db":
-        with sqlite3.connect(path) as database:
-            return list(database.iterdump())
     return path.read_bytes()
 
 
@@ -103,7 +99,7 @@ def test_two_generations_are_equal_whatever_the_versions(tmp_path: Path) -> None
 def test_size_and_neutral_headers() -> None:
     paths = [path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert sum(path.stat().st_size for path in paths) <= 20_000_000
-    assert len(paths) < 600
+    assert len(paths) < 900
     for path in FILES.rglob("*.gz"):
         flags_and_time = path.read_bytes()[3:8]
         assert flags_and_time == bytes(5), path
@@ -182,9 +178,8 @@ def test_promotion_hurts_one_segment() -> None:
     assert accuracy.pop("BR") == pytest.approx(event["accuracy_after"], abs=0.05)
     assert accuracy.min() > 0.94
     assert before[before.country == "BR"].right.mean() == pytest.approx(event["accuracy_before"], abs=0.015)
-    with sqlite3.connect(FILES / "mlflow" / "mlflow.db") as database:
-        aliases = dict(database.execute("SELECT name, version FROM registered_model_aliases WHERE alias = 'champion'"))
-    assert aliases["fraud-detector"] == int(event["version"])
+    champion = FILES / "mlflow" / "mlruns" / "models" / "fraud-detector" / "aliases" / "champion"
+    assert champion.read_text() == event["version"]
 
 
 def test_release_shifts_a_feature() -> None:
