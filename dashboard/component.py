@@ -1,0 +1,114 @@
+"""What the pages of a service and of a model share: the list without a component, cards, changes, partners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dashboard import blocks, frame, overview, reading, text
+from dashboard.text import hx
+from dashboard.view import View
+from tandem.report import STATES, Cell, Detail, Line, Side
+
+
+def everything(view: View, side: Side) -> None:
+    """All services or all models, worst first."""
+    found = frame.answer(view, lambda: reading.overview(view), (320,))
+    title = "Services" if side == "system" else "Models"
+    note = text.span(view.window.since, view.window.until, view.zone)
+    frame.header(view, title, note, found.newest if found else None)
+    if found is None:
+        return
+    if found.newest is None:
+        overview.first_step(view)
+    frame.ended(view, found.newest)
+    rows = tuple(row for row in found.rows if (row.service if side == "system" else row.model))
+    if not rows:
+        kind = "service" if side == "system" else "model"
+        frame.show(
+            view, blocks.note(f"No {kind} is configured: add a [[component]] of that kind to tandem.toml."), "none"
+        )
+        return
+    legend = blocks.section(f"State of each {title.lower()[:-1]}", "over the whole window", more=blocks.legend())
+    frame.show(view, legend + blocks.matrix(worst_first(rows, side), found.columns, view, (side,)), "all")
+
+
+def worst_first(rows: Sequence[blocks.Row], side: Side) -> list[blocks.Row]:
+    """Rows by the worst cell of one side."""
+
+    def rank(row: blocks.Row) -> tuple[int, str]:
+        cells = (row.system if side == "system" else row.models).values()
+        worst = min((STATES.index(cell.state) for cell in cells), default=len(STATES))
+        return worst, row.service if side == "system" else row.model
+
+    return sorted(rows, key=rank)
+
+
+def head(view: View, found: Detail | None, note: str = "") -> None:
+    """The title block of one component."""
+    if found is None:
+        frame.header(view, view.component, note, None)
+        return
+    frame.header(view, found.component, note, found.newest, found.state, _targets(found))
+    frame.ended(view, found.newest)
+
+
+def _targets(found: Detail) -> str:
+    aimed = [cell for cell in found.cells if cell.objective is not None]
+    for state, word in (("breached", "breached"), ("at risk", "at risk")):
+        if found.state == state:
+            return f"{sum(cell.state == state for cell in aimed)} of {len(aimed)} targets {word}"
+    return ""
+
+
+def cards(view: View, found: Detail) -> None:
+    """One card per signal, those with an objective first."""
+    shown = sorted(found.cells, key=lambda cell: cell.objective is None)
+    if not shown:
+        frame.show(view, blocks.note("Nothing has been measured of it in this window."), "cards")
+        return
+    inside = "".join(blocks.card(cell, view.link(view.page)) for cell in shown)
+    frame.show(view, f'<div class="c-grid">{inside}</div>', "cards")
+
+
+def changes(view: View, found: Detail) -> None:
+    """Changes of the component and of its partners, merged in order of time."""
+    listed = blocks.section("Changes to it and its partners") + blocks.changes(found.changes, view, view.zone, 10)
+    frame.show(view, f'<div class="x-panel">{listed}</div>', "changes")
+
+
+def partners(view: View, found: Detail) -> None:
+    """The other components of the product, as links."""
+    kinds = {one.name: one.kind for one in reading.components(view.context)}
+    rows = ""
+    for name in found.partners:
+        page = "models" if kinds.get(name) == "model" else "services"
+        tag = f'<span class="x-tag x-{"model" if page == "models" else "system"}">{page[:-1]}</span>'
+        there = blocks.link(view.link(page, component=name, version="", segment=""), name)
+        rows += f'<div class="w-link">{there}{tag}</div>'
+    if rows:
+        of = f"of {found.product}" if found.product else ""
+        frame.show(view, f'<div class="x-panel">{blocks.section("Partners", of)}{rows}</div>', "partners")
+
+
+def cell(found: Detail, signal: str) -> Cell | None:
+    """The cell of a signal, if it was measured."""
+    return next((one for one in found.cells if one.signal == signal), None)
+
+
+def line(found: Detail, side: Side) -> Line | None:
+    """The first line of a side that has anything to draw."""
+    drawn = (one for one in found.lines if one.side == side and any(p is not None for p in one.points))
+    return next(drawn, None)
+
+
+def under(found: Detail) -> str:
+    """What stands beside the name: the product and the versions that serve."""
+    newest = found.versions[0] if found.versions else {}
+    version = f"version {newest['version']}" if newest.get("version") else ""
+    return " · ".join(part for part in (found.product, version) if part)
+
+
+def nothing(view: View, title: str, why: str, key: str) -> None:
+    """An honest empty panel."""
+    inside = f'{blocks.section(title)}<p class="x-muted">{hx(why)}</p>'
+    frame.show(view, f'<div class="x-panel">{inside}</div>', key)

@@ -1,0 +1,37 @@
+"""The one element that shows finished HTML: cards, tables, lists, small charts; its links are page switches."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import streamlit as st
+
+
+@cache
+def _asset(name: str) -> str:
+    # Streamlit takes a string of one line for a path, so the line breaks stay.
+    text = files("dashboard").joinpath(name).read_text(encoding="utf-8")
+    return "\n".join(line.strip() for line in text.splitlines())
+
+
+_mount = st.components.v2.component("tandem_element", css=_asset("element.css"), js=_asset("element.js"))
+
+
+def show(markup: str, key: str, *, measure: bool = False, narrow: bool = False) -> Any:
+    """Show finished, escaped markup.
+
+    The answer's `go` is the address of a link of ours that was clicked in this run, else None; with `measure`, its
+    `narrow` says whether the window is a phone's, as soon as the browser has told.
+    """
+    return _mount(
+        key=key,
+        data={"html": markup, "measure": measure, "narrow": narrow},
+        on_go_change=_nothing,
+        on_narrow_change=_nothing,
+    )
+
+
+def _nothing() -> None:
+    """A trigger exists on the answer only where a callback was given."""

@@ -1,0 +1,260 @@
+"""What every page stands in: title, controls, notices, places to draw, and the boundary for what cannot be read."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from dashboard import blocks, charts, element, reading, text
+from dashboard.text import hx
+from dashboard.view import CUSTOM, RANGES, View, compact, followed, write
+
+Answer = TypeVar("Answer")
+TICK = 10
+"""Seconds between two looks of a live page at the clock; it reads again only when something is new."""
+STALE = 6 * 3600
+log = logging.getLogger(__name__)
+
+
+def clock() -> int:
+    """Now, epoch seconds."""
+    return int(time.time())
+
+
+def show(view: View, markup: str, key: str) -> None:
+    """Show finished markup; a click on one of its links switches the page."""
+    _follow(view, element.show(markup, key).go)
+
+
+def _follow(view: View, href: str | None) -> None:
+    there = followed(href, view, tuple(view.pages)) if href else None
+    if there:
+        st.switch_page(view.pages[there[0]], query_params=there[1])
+
+
+def links(view: View, titles: Mapping[str, str]) -> None:
+    """The row of page links; they keep the window, the environment and the product."""
+    icons = {"overview": "dashboard", "services": "dns", "models": "model_training", "sources": "database"}
+    query = view.query(component="", version="", segment="")
+    with st.container(
+        horizontal=True, wrap=False, gap="small" if not view.narrow else "xxsmall", vertical_alignment="center"
+    ):
+        for name, title in titles.items():
+            icon = None if view.narrow else f":material/{icons[name]}:"
+            st.page_link(view.pages[name], label=title, icon=icon, query_params=query)
+
+
+def header(view: View, title: str, note: str, newest: int | None, state: str = "", words: str = "") -> None:
+    """The title block and the controls; while live, looks every few seconds whether there is something new to read."""
+    seen = reading.mark(view.context, view.now)
+
+    def pulse() -> None:
+        now = clock()
+        if view.live and reading.mark(view.context, now) != seen:
+            st.rerun()
+        age = f"data {text.age(now - newest)} old" if newest is not None else ""
+        answer = element.show(
+            blocks.header(title, note, age, state, words), f"head_{view.page}", measure=True, narrow=view.narrow
+        )
+        _follow(view, answer.go)
+        if answer.narrow is not None and bool(answer.narrow) != view.narrow:
+            st.session_state["narrow"] = bool(answer.narrow)
+            st.rerun()
+
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(width="stretch"):
+            st.fragment(pulse, run_every=TICK if view.live else None)()
+        _controls(view)
+    notices(view)
+
+
+def notices(view: View) -> None:
+    """What must be said once on the page: what was ignored in its address, which numbers are shown."""
+    said = blocks.ignored(view.ignored)
+    if view.as_of is not None:
+        back = blocks.link(view.link(view.page, as_of=None), "show them as they are now")
+        said += blocks.note(f"These are the numbers as of load {text.count(view.as_of)}; {back}.")
+    if not view.context.first_done:
+        said += blocks.note(
+            f"The first collection is running. Numbers appear as sources answer; "
+            f"{blocks.link(view.link('sources'), 'see how far they are')}."
+        )
+    if said:
+        show(view, said, f"notices_{view.page}")
+
+
+def ended(view: View, newest: int | None) -> None:
+    """Say that the data ends long before the window does, and offer the window in which it ends."""
+    if newest is None or view.window.until - newest <= max(STALE, (view.window.until - view.window.since) // 2):
+        return
+    span = min(view.window.until - view.window.since, 86400 * 7)
+    end = -(-newest // 300) * 300
+    there = view.link(view.page, **{"from": compact(end - span), "to": compact(end), "live": False})
+    when = f"{text.moment(newest, view.zone)} {text.zone_name(newest, view.zone)}"
+    old = text.age(view.now - newest)
+    offer = blocks.link(there, "Show the window in which it ends")
+    why = blocks.link(view.link("sources"), "see the sources")
+    show(view, blocks.note(f"The data ends {hx(when)}, {hx(old)} ago. {offer}, or {why}."), f"ended_{view.page}")
+
+
+def _controls(view: View) -> None:
+    _hold(view)
+    if view.narrow:
+        with st.container(horizontal=True, wrap=False, gap="xsmall", vertical_alignment="center"):
+            _range(view)
+            with st.popover("View", width="content"):
+                _choices(view, "stretch")
+                _live(view)
+                _link(view)
+        return
+    with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
+        _choices(view, 170)
+        _range(view)
+        _live(view)
+        with st.popover("Share", icon=":material/link:", width="content"):
+            _link(view)
+
+
+def _hold(view: View) -> None:
+    """Give every control what the URL says, before it is made; widgets hold no state of their own."""
+    for key in ("environment", "product", "component"):
+        st.session_state[f"w_{key}"] = getattr(view, key)
+    st.session_state["w_live"] = view.live
+    st.session_state["w_range"] = view.range
+
+
+def _choices(view: View, width: Any) -> None:
+    if view.page in ("services", "models"):
+        kind = "service" if view.page == "services" else "model"
+        names = tuple(one.name for one in reading.components(view.context, kind))
+        if view.component and view.component not in names:
+            names += (view.component,)
+        _select(view, "component", names, f"All {kind}s", width)
+    elif view.page == "overview" and len(view.products) > 1:
+        _select(view, "product", view.products, "All products", width)
+    if view.page != "sources" and len(view.environments) > 1:
+        _select(view, "environment", view.environments, "", width if width == "stretch" else 130)
+
+
+def _select(view: View, key: str, names: tuple[str, ...], everything: str, width: Any) -> None:
+    st.selectbox(
+        key.capitalize(),
+        ("", *names) if everything else names,
+        key=f"w_{key}",
+        format_func=lambda name: text.clean(name, 60) or everything,
+        on_change=_choose,
+        args=(view, key),
+        label_visibility="collapsed" if width != "stretch" else "visible",
+        width=width,
+    )
+
+
+def _choose(view: View, key: str) -> None:
+    more = {"version": "", "segment": ""} if key == "component" else {}
+    write(view, **{key: st.session_state[f"w_{key}"]}, **more)
+
+
+def _range(view: View) -> None:
+    names = (*RANGES, CUSTOM) if view.range == CUSTOM else tuple(RANGES)
+    st.segmented_control(
+        "Time range",
+        names,
+        key="w_range",
+        required=True,
+        on_change=_choose_range,
+        args=(view,),
+        label_visibility="collapsed",
+        wrap=False,
+    )
+
+
+def _choose_range(view: View) -> None:
+    name = st.session_state["w_range"]
+    if name in RANGES:
+        write(view, **{"from": RANGES[name], "to": "now", "as_of": None, "live": True})
+
+
+def _live(view: View) -> None:
+    if view.relative:
+        st.toggle("Live", key="w_live", on_change=lambda: write(view, live=st.session_state["w_live"]))
+        return
+    now = {"from": "now-24h", "to": "now", "as_of": None, "live": True}
+    st.button("Back to live", icon=":material/update:", on_click=lambda: write(view, **now))
+
+
+def _link(view: View) -> None:
+    as_of = view.as_of if view.as_of is not None else view.context.version()
+    parts = urlsplit(st.context.url or "")
+    origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    st.caption("This link shows everybody the same window and the same numbers.")
+    st.code(origin + view.link(view.page, **view.fixed(as_of)), language=None, wrap_lines=True)
+
+
+def answer(view: View, read: Callable[[], Answer], heights: tuple[int, ...] = (260, 320)) -> Answer | None:
+    """What the engine says; grey places stand where numbers will be the first time, and an error becomes a sentence."""
+    slot = st.empty()
+    known = st.session_state.setdefault("drawn", set())
+    if view.page not in known:
+        with slot.container():
+            for height in heights:
+                st.skeleton(height=height)
+    try:
+        found = read()
+    except reading.UNREADABLE as error:
+        log.warning("the page %s cannot be read: %s", view.page, error, exc_info=True)
+        slot.empty()
+        show(view, _unread("These numbers", error), f"unread_{view.page}")
+        return None
+    slot.empty()
+    known.add(view.page)
+    return found
+
+
+@contextmanager
+def panel(view: View, title: str) -> Iterator[None]:
+    """A part of a page that may fail alone while the others stand."""
+    try:
+        yield
+    except reading.UNREADABLE as error:
+        log.warning("the panel %s cannot be drawn: %s", title, error, exc_info=True)
+        show(view, _unread(title, error), f"unread_{view.page}_{title}")
+
+
+def _unread(what: str, error: Exception) -> str:
+    said = str(error) if isinstance(error, reading.report.Unreadable) else "see the log of tandem serve"
+    return blocks.note(f"<b>{hx(what)}</b> cannot be shown: {hx(said, 300)}")
+
+
+def heading(view: View, title: str, said: str = "") -> None:
+    """The heading of a panel around a chart."""
+    show(view, blocks.section(title, said), f"title_{view.page}_{title}")
+
+
+def chart(view: View, figure: charts.Figure, name: str, alt: str) -> None:
+    """A chart over time; a drag across it becomes the window of the whole page."""
+    key = f"{name}_{view.window.since}_{view.window.until}_{int(view.narrow)}"
+    picked = st.plotly_chart(
+        charts.RawFigure(figure),
+        key=key,
+        on_select="rerun",
+        selection_mode="box",
+        config=charts.CONFIG,
+        alt=alt,
+        height=figure["layout"]["height"],
+    )
+    ends = charts.chosen(picked, view.window)
+    if ends:
+        write(view, **{"from": compact(ends[0]), "to": compact(ends[1]), "live": False})
+        st.rerun()
+
+
+def picture(figure: charts.Figure, name: str, alt: str) -> None:
+    """A chart without time: nothing to select."""
+    height = figure["layout"]["height"]
+    st.plotly_chart(charts.RawFigure(figure), key=name, config=charts.CONFIG, alt=alt, height=height)

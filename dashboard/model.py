@@ -1,0 +1,133 @@
+"""Models: one model's objectives, accuracy by version and segment, drift of its features, and its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from dashboard import blocks, charts, component, frame, reading, text
+from dashboard.view import View
+from tandem.report import Detail
+
+MEASURES: Mapping[str, str] = {
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "mae": "Mean absolute error",
+    "rmse": "RMSE",
+    "bias": "Bias",
+    "r2": "R²",
+    "label_coverage": "Label coverage",
+}
+SHARES = {"accuracy", "precision", "recall", "f1", "label_coverage"}
+
+
+def show(view: View) -> None:
+    """Read, draw, stop."""
+    if not view.component:
+        component.everything(view, "model")
+        return
+    found = frame.answer(view, lambda: reading.detail(view, view.component), (130, 320))
+    draw(view, found)
+
+
+def draw(view: View, found: Detail | None) -> None:
+    """The page of one model."""
+    component.head(view, found, component.under(found) if found else "")
+    if found is None:
+        return
+    component.cards(view, found)
+    left, right = st.columns((3, 2), gap="medium")
+    with left:
+        with frame.panel(view, "Correct predictions"):
+            _quality(view, found)
+        with frame.panel(view, "Feature drift"):
+            _drift(view, found)
+    with right:
+        with frame.panel(view, "Accuracy by segment"):
+            _segments(view, found)
+        with frame.panel(view, "Confusion matrix"):
+            _confusion(view, found)
+        with frame.panel(view, "Changes"):
+            component.changes(view, found)
+        with frame.panel(view, "Partners"):
+            component.partners(view, found)
+
+
+def _quality(view: View, found: Detail) -> None:
+    right = component.line(found, "model")
+    if right is None:
+        component.nothing(view, "Correct predictions", "No labelled prediction in this window.", "quality")
+    else:
+        with st.container(border=True):
+            frame.heading(view, right.title, "by the time of the prediction · dotted: labels are still arriving")
+            taken = _versions(found)
+            figure = charts.quality(right, taken, view.window, found.step, view.zone, narrow=view.narrow)
+            frame.chart(view, figure, "quality", "Share of correct predictions over time")
+    measures = [(MEASURES[name], _measure(name, value)) for name, value in _measured(found)]
+    if measures:
+        inside = blocks.section("Quality over the window", _labelled(found)) + blocks.facts(measures)
+        frame.show(view, f'<div class="x-panel">{inside}</div>', "measures")
+
+
+def _versions(found: Detail) -> list[tuple[str, int]]:
+    """When versions took over: promotions that name one."""
+    return [(change.version, change.ts) for change in found.changes if change.kind == "promotion" and change.version]
+
+
+def _measured(found: Detail) -> list[tuple[str, object]]:
+    known = found.quality or {}
+    return [(name, known[name]) for name in MEASURES if known.get(name) is not None]
+
+
+def _measure(name: str, value: object) -> str:
+    if isinstance(value, Mapping):
+        bound = value.get("bound")
+        return _measure(name, value.get("value")) + (f" ± {text.digits(float(bound), 2)}" if bound else "")
+    if not isinstance(value, int | float):
+        return "–"
+    return text.share(value) if name in SHARES else text.digits(float(value))
+
+
+def _labelled(found: Detail) -> str:
+    known = found.quality or {}
+    labels, predictions = known.get("labels"), known.get("predictions")
+    if not isinstance(labels, int) or not isinstance(predictions, int):
+        return ""
+    return f"{text.count(labels)} of {text.count(predictions)} predictions have their label"
+
+
+def _drift(view: View, found: Detail) -> None:
+    if not found.features:
+        component.nothing(view, "Feature drift", "No feature was collected in this window.", "drift")
+        return
+    with st.container(border=True):
+        said = "effect against the reference, per step · hatched: not enough rows"
+        frame.heading(view, "Feature drift", said)
+        if any(value is not None for one in found.features for value in one.daily):
+            figure = charts.drift_map(found.features, view.window, view.zone, narrow=view.narrow)
+            frame.chart(view, figure, "drift_map", "Drift of each feature over time; the table below has the numbers")
+        frame.show(view, blocks.drift_table(found.features), "drift")
+
+
+def _segments(view: View, found: Detail) -> None:
+    if not any(total for _, _, total, _ in found.segments):
+        return
+    right = component.line(found, "model")
+    with st.container(border=True):
+        frame.heading(view, "Accuracy by segment", "bars are 95 % intervals · dashed: the target")
+        figure = charts.segments(found.segments, right.target if right else None, narrow=view.narrow)
+        frame.picture(figure, "segments", "Accuracy by segment with its interval")
+
+
+def _confusion(view: View, found: Detail) -> None:
+    if not found.confusion:
+        return
+    total = text.plural(sum(found.confusion.values()), "labelled prediction")
+    inside = blocks.section("Confusion matrix", f"{total} · rows are the actual class") + blocks.confusion(
+        found.confusion
+    )
+    frame.show(view, f'<div class="x-panel">{inside}</div>', "confusion")

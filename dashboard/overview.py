@@ -1,0 +1,68 @@
+"""Overview: system left, model right, every product worst first, and what changed when."""
+
+from __future__ import annotations
+
+from dashboard import blocks, charts, frame, reading, text
+from dashboard.view import View
+from tandem.report import Overview
+
+
+def show(view: View) -> None:
+    """Read, draw, stop."""
+    found = frame.answer(view, lambda: reading.overview(view), (290, 280, 420))
+    note = text.span(view.window.since, view.window.until, view.zone)
+    frame.header(view, "System and model health", note, found.newest if found else None)
+    if found is None:
+        return
+    if found.newest is None:
+        first_step(view)
+        if not view.context.config.components:
+            return
+    frame.ended(view, found.newest)
+    with frame.panel(view, "State of each product"):
+        _state(view, found)
+    with frame.panel(view, "What changed, and when"):
+        _timeline(view, found)
+
+
+def _state(view: View, found: Overview) -> None:
+    late = ""
+    if found.late:
+        names = ", ".join(text.hx(name, 60) for name in found.late[:4])
+        more = f" and {len(found.late) - 4} more" if len(found.late) > 4 else ""
+        late = blocks.note(f"Late: {names}{more}. {blocks.link(view.link('sources'), 'See the sources')}.")
+    said = "worst first · over the whole window"
+    parts = (
+        late,
+        blocks.sides(found, view),
+        blocks.section("State of each product", said, more=blocks.legend()),
+        blocks.matrix(found.rows, found.columns, view),
+    )
+    frame.show(view, '<div class="x-stack">' + "".join(part for part in parts if part) + "</div>", "overview")
+
+
+def _timeline(view: View, found: Overview) -> None:
+    frame.heading(view, "What changed, and when", "drag across the chart to zoom every number on this page")
+    lines = tuple(line for line in found.lines if any(point is not None for point in line.points))
+    figure = charts.timeline(lines, found.changes, view.window, found.step, view.zone, narrow=view.narrow)
+    alt = (
+        f"{' and '.join(line.title for line in lines) or 'No line'} over time, "
+        f"with {text.plural(len(found.changes), 'change')}; the changes are listed below"
+    )
+    frame.chart(view, figure, "timeline", text.clean(alt))
+    listed = blocks.changes(found.changes, view, view.zone, wide=True)
+    if found.truncated:
+        listed += f'<p class="m-more">{text.count(found.truncated)} more changes are counted but not drawn.</p>'
+    frame.show(view, listed, "changes")
+
+
+def first_step(view: View) -> None:
+    """What to do while there is nothing to show."""
+    configured = bool(view.context.config.components)
+    said = "The store is open and empty: nothing has been collected or imported yet."
+    init = "<code>tandem init</code> writes a commented tandem.toml; name your components and sources there."
+    sync = f"<code>tandem sync</code> pulls what is configured; {blocks.link(view.link('sources'), 'see the sources')}."
+    load = "<code>tandem import PATH</code> reads an exported file: a prediction log, JUnit, GitHub or Prometheus JSON."
+    demo = "<code>tandem demo</code> opens a sample company beside this one, to look around."
+    steps = (sync, load, demo) if configured else (init, load, demo)
+    frame.show(view, blocks.steps("Nothing here yet", said, steps), f"first_{view.page}")

@@ -1,0 +1,93 @@
+"""Where pages get their numbers: one read per page, kept until the data or the question changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from dashboard.view import View
+from tandem import report
+
+KEPT = 64
+"""How many answers are kept; an answer is a few hundred kilobytes."""
+UNREADABLE = (ValueError, LookupError, ArithmeticError, OSError, RuntimeError, report.Unreadable)
+"""What reading may raise when numbers cannot be had; anything else is a mistake of ours and is not hidden."""
+
+
+@st.cache_resource(max_entries=KEPT, show_spinner=False)
+def _kept(question: tuple[Any, ...], version: int, _ask: Callable[[], Any]) -> Any:  # noqa: ARG001 - they are the key
+    return _ask()
+
+
+def overview(view: View) -> report.Overview:
+    """The numbers of the Overview; raises one of UNREADABLE."""
+    question = {"environment": view.environment, "product": view.product, "component": view.component}
+
+    def ask() -> report.Overview:
+        return report.overview(view.context, view.window, **question, as_of=view.as_of, now=view.now)
+
+    answer: report.Overview = _kept(_key("overview", view, *question.values()), view.context.version(), ask)
+    return answer
+
+
+def sources(view: View) -> report.Sources:
+    """The numbers of the Sources page; raises one of UNREADABLE."""
+
+    def ask() -> report.Sources:
+        return report.sources(view.context, view.window, now=view.now)
+
+    # A source goes late by the clock alone, so the minute belongs to the question.
+    answer: report.Sources = _kept(_key("sources", view, view.now // 60), view.context.version(), ask)
+    return answer
+
+
+def detail(view: View, component: str) -> report.Detail:
+    """The numbers of one component's page; raises one of UNREADABLE."""
+    question = {"environment": view.environment, "version": view.asked["version"], "segment": view.asked["segment"]}
+
+    def ask() -> report.Detail:
+        return report.detail(view.context, component, view.window, **question, as_of=view.as_of, now=view.now)
+
+    answer: report.Detail = _kept(_key("detail", view, component, *question.values()), view.context.version(), ask)
+    return answer
+
+
+def _key(page: str, view: View, *more: Any) -> tuple[Any, ...]:
+    return (page, view.window.since, view.window.until, view.as_of, *more)
+
+
+def mark(context: Any, now: int) -> tuple[int, int, bool]:
+    """What must change before a live page is read again: the data, the last whole bucket, the first collection."""
+    return context.version(), now // 300, bool(context.first_done)
+
+
+def components(context: Any, kind: str = "") -> tuple[Any, ...]:
+    """The configured components, of one kind if it is given."""
+    return tuple(one for one in context.config.components if kind in ("", one.kind))
+
+
+def environments(context: Any) -> tuple[str, ...]:
+    """Every environment that the configuration names, "production" first."""
+    found: dict[str, None] = {}
+    for source in getattr(context.config, "sources", ()):
+        common = getattr(source, "common", None)
+        for name in (getattr(common, "environment", ""), *(rule.environment for rule in getattr(common, "map", ()))):
+            found.setdefault(name or "production")
+    return tuple(sorted(found or {"production": None}, key=lambda name: (name != "production", name)))
+
+
+def products(context: Any) -> tuple[str, ...]:
+    """Every product, in alphabetical order."""
+    return tuple(sorted({one.product for one in context.config.components if one.product}))
+
+
+def zone(context: Any) -> tzinfo:
+    """The time zone for display."""
+    try:
+        return ZoneInfo(context.config.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC

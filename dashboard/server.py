@@ -1,0 +1,104 @@
+"""One process for pages, health, JSON and metrics: Streamlit's ASGI app with Tandem's own routes beside it."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import urllib.request
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+import uvicorn
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import config
+
+from tandem import api
+
+SCRIPT = Path(__file__).with_name("app.py")
+ROUTES = ("/healthz", "/metrics", "/badge/{name:path}", "/api/v1/{name:path}")
+LOCAL = ("127.0.0.1", "localhost", "::1")
+# 'unsafe-inline' styles and blob: modules are how Streamlit shows elements; scripts come from this server only.
+POLICY = (
+    "default-src 'self'; script-src 'self' blob: 'unsafe-inline' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' ws: wss:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+)
+HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"same-origin",
+    b"x-frame-options": b"SAMEORIGIN",
+    b"content-security-policy": POLICY.encode("ascii"),
+}
+
+
+class Guarded:
+    """Adds the headers that Streamlit does not send; what has no caching rule of its own is not kept by anybody."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on; only the beginning of an HTTP answer is changed."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                have = {name.lower() for name, _ in headers}
+                headers += [(name, value) for name, value in HEADERS.items() if name not in have]
+                if b"cache-control" not in have:
+                    headers.append((b"cache-control", b"no-store"))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
+def asgi(context: Any, host: str = "127.0.0.1") -> Any:
+    """The ASGI app for `context`; Streamlit finds its configuration beside the script, from any working folder."""
+
+    def answered(request: Request) -> Response:
+        params = {key: request.query_params.getlist(key) for key in request.query_params}
+        status, kind, body = api.answer(context, request.method, request.url.path, params, dict(request.headers))
+        return Response(body, status, media_type=kind)
+
+    routes = [Route(path, answered, methods=["GET", "POST"]) for path in ROUTES]
+    app = st.App(SCRIPT, routes=routes, middleware=[Middleware(Guarded)])
+    config.get_config_options(force_reparse=True)
+    if host not in LOCAL:
+        config.set_option("server.allowedHosts", [])
+    return app
+
+
+def run(context: Any, host: str = "127.0.0.1", port: int = 8501, open_browser: bool = False) -> None:
+    """Serve until interrupted; opens a browser once the server answers, if asked to."""
+    app = asgi(context, host)
+    # What is loaded now lives as long as the process: it need not be looked at by every collection.
+    gc.collect()
+    gc.freeze()
+    if open_browser:
+        threading.Thread(
+            target=_open, args=(f"http://{'localhost' if host in LOCAL else host}:{port}",), daemon=True
+        ).start()
+    uvicorn.run(
+        app, host=host, port=port, log_level="warning", access_log=False, ws_max_size=2**20, server_header=False
+    )
+
+
+def _open(address: str) -> None:
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):  # noqa: S310 - our own address
+                webbrowser.open(address)
+                return
+        except OSError:
+            time.sleep(0.1)

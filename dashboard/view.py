@@ -1,0 +1,221 @@
+"""The URL is the only state: one table of keys, and what a page may know of the present view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import streamlit as st
+
+from tandem import times
+from tandem.records import BUCKET, DAY
+from tandem.report import Window
+
+LONGEST = 5 * 366 * DAY
+"""A window is at most five years; no link may ask for more."""
+EARLIEST = 946_684_800
+"""Nothing is older than the year 2000."""
+RANGES = {"1h": "now-1h", "6h": "now-6h", "24h": "now-24h", "7d": "now-7d", "30d": "now-30d"}
+CUSTOM = "Custom"
+LONG = 200
+"""How many characters one value of a link may have."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one key of the URL is read: its default, and what turns text into a value (ValueError: refused)."""
+
+    default: Any
+    parse: Callable[[str], Any]
+    text: Callable[[Any], str] = str
+
+
+def _name(given: str) -> str:
+    if not given or not given.isprintable():
+        raise ValueError
+    return given
+
+
+def _segment(given: str) -> str:
+    column, equals, _ = _name(given).partition("=")
+    if not equals or not column:
+        raise ValueError
+    return given
+
+
+def _load(given: str) -> int:
+    if not (given.isascii() and given.isdigit() and len(given) <= 18):
+        raise ValueError
+    return int(given)
+
+
+def _switch(given: str) -> bool:
+    return {"1": True, "0": False}[given]
+
+
+def _time(given: str) -> str:
+    if not given.isascii():
+        raise ValueError
+    times.parse(given, EARLIEST + LONGEST)
+    return given
+
+
+SCHEMA: Mapping[str, Rule] = {
+    "from": Rule("now-24h", _time),
+    "to": Rule("now", _time),
+    "environment": Rule("production", _name),
+    "product": Rule("", _name),
+    "component": Rule("", _name),
+    "version": Rule("", _name),
+    "segment": Rule("", _segment),
+    "as_of": Rule(None, _load),
+    "live": Rule(True, _switch, lambda on: "1" if on else "0"),
+}
+"""Only keys that pages honour."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page shows: the checked URL, the window it means at `now`, and the keys that were ignored."""
+
+    page: str
+    now: int
+    window: Window
+    asked: Mapping[str, Any]
+    environments: tuple[str, ...]
+    products: tuple[str, ...]
+    zone: tzinfo = UTC
+    narrow: bool = False
+    ignored: tuple[str, ...] = ()
+    context: Any = field(default=None, compare=False, repr=False)
+    """What owns the numbers; pages hand it to the engine and look no further."""
+    pages: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Streamlit's pages by name, for links and switches."""
+
+    @property
+    def environment(self) -> str:
+        """The environment whose numbers are shown."""
+        return str(self.asked["environment"])
+
+    @property
+    def product(self) -> str:
+        """The product that was asked for, or ""."""
+        return str(self.asked["product"])
+
+    @property
+    def component(self) -> str:
+        """The component that was asked for, or ""."""
+        return str(self.asked["component"])
+
+    @property
+    def as_of(self) -> int | None:
+        """The load whose numbers are shown; None: the newest."""
+        given: int | None = self.asked["as_of"]
+        return given
+
+    @property
+    def relative(self) -> bool:
+        """Whether the window moves with the clock."""
+        return str(self.asked["to"]) == "now" and self.as_of is None
+
+    @property
+    def live(self) -> bool:
+        """Whether the page reads again by itself when there is something new."""
+        return bool(self.asked["live"]) and self.relative
+
+    @property
+    def range(self) -> str:
+        """The preset that is shown, or Custom."""
+        if str(self.asked["to"]) != "now":
+            return CUSTOM
+        return next((name for name, since in RANGES.items() if since == self.asked["from"]), CUSTOM)
+
+    def query(self, **changes: Any) -> dict[str, str]:
+        """The query of a link: only what is not default."""
+        wanted = {**self.asked, **changes}
+        return {key: rule.text(wanted[key]) for key, rule in SCHEMA.items() if wanted[key] != rule.default}
+
+    def link(self, page: str, **changes: Any) -> str:
+        """The address of a page with this view's choices, as a path with a query; not yet escaped for HTML."""
+        query = urlencode(self.query(**changes))
+        return f"/{'' if page == 'overview' else page}{'?' + query if query else ''}"
+
+    def fixed(self, as_of: int) -> dict[str, Any]:
+        """The changes that make a link mean the same for everybody, whenever it is opened."""
+        return {"from": compact(self.window.since), "to": compact(self.window.until), "as_of": as_of, "live": False}
+
+
+def compact(ts: int) -> str:
+    """ISO 8601 in its basic form, UTC, to the minute: 20261120T1800Z."""
+    return times.text(ts).replace("-", "").replace(":", "")[:13] + "Z"
+
+
+def asked(given: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a query says, checked; anything else is the default, and its key is named in the second answer."""
+    values = {key: rule.default for key, rule in SCHEMA.items()}
+    ignored = [key for key in given if key not in SCHEMA]
+    for key, rule in SCHEMA.items():
+        if key not in given:
+            continue
+        try:
+            if len(given[key]) > LONG:
+                raise ValueError
+            values[key] = rule.parse(given[key])
+        except (ValueError, KeyError, OverflowError):
+            ignored.append(key)
+    return values, tuple(ignored)
+
+
+def window(since: str, until: str, now: int) -> Window:
+    """The window of two texts, ends moved outwards to whole buckets, never past the last whole bucket.
+
+    Raises ValueError for an empty, a future or an overlong window.
+    """
+    last = now // BUCKET * BUCKET
+    start = times.parse(since, now) // BUCKET * BUCKET
+    end = min(-(-times.parse(until, now) // BUCKET) * BUCKET, last)
+    if start == end == last:
+        start -= BUCKET
+    if not EARLIEST <= start < end or end - start > LONGEST:
+        raise ValueError("the window is empty, in the future, or longer than five years")
+    return Window(start, end)
+
+
+def view(page: str, given: Mapping[str, str], now: int, **known: Any) -> View:
+    """The View of a page for a query; names that are not known here are ignored and named like any other mistake."""
+    values, ignored = asked(given)
+    try:
+        shown = window(values["from"], values["to"], now)
+    except (ValueError, OverflowError):
+        ignored += tuple(key for key in ("from", "to") if key in given and key not in ignored)
+        values["from"], values["to"] = SCHEMA["from"].default, SCHEMA["to"].default
+        shown = window(values["from"], values["to"], now)
+    choices = {"environment": known.get("environments", ()), "product": known.get("products", ())}
+    choices["component"] = known.pop("components", ())
+    for key, options in choices.items():
+        if values[key] != SCHEMA[key].default and values[key] not in options:
+            values[key] = SCHEMA[key].default
+            ignored += (key,)
+    if values["environment"] not in choices["environment"] and choices["environment"]:
+        values["environment"] = choices["environment"][0]
+    return View(page=page, now=now, window=shown, asked=values, ignored=tuple(dict.fromkeys(ignored)), **known)
+
+
+def followed(href: str, view: View, pages: tuple[str, ...]) -> tuple[str, dict[str, str]] | None:
+    """The page and checked query of a link of ours; None for anything else."""
+    if len(href) > 4096 or not href.startswith("/") or href.startswith(("//", "/\\")):
+        return None
+    parts = urlsplit(href)
+    page = parts.path.strip("/") or "overview"
+    if page not in pages:
+        return None
+    values, _ = asked({key: value[-1] for key, value in parse_qs(parts.query).items()})
+    return page, replace(view, asked=values).query()
+
+
+def write(shown: View, **changes: Any) -> None:
+    """One call for one gesture: one write is one entry of the browser's history."""
+    st.query_params.from_dict(shown.query(**changes))

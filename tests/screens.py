@@ -1,0 +1,458 @@
+"""Hand-made answers of the engine for tests of the screen: a small company, and the states a screen must survive."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from dataclasses import dataclass, field, replace
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from tandem import report
+from tandem.report import (
+    Band,
+    Card,
+    Cell,
+    Change,
+    Detail,
+    FeatureDrift,
+    Line,
+    Objective,
+    Overview,
+    Row,
+    Sources,
+    SourceState,
+    Window,
+)
+
+NOW = 1_795_197_640
+"""2026-11-20 18:00:40 UTC."""
+PRODUCTS = (
+    ("Checkout", "checkout-api", "fraud-score", "v12"),
+    ("Recommendations", "reco-api", "two-tower", "v8"),
+    ("Search", "search-api", "ranker", "v34"),
+    ("Delivery ETA", "eta-api", "eta-gbm", "v17"),
+    ("Support", "support-api", "triage-bert", "v5"),
+    ("Pricing", "pricing-api", "price-gbm", "v21"),
+    ("Media upload", "media-api", "image-guard", "v3"),
+    ("Sign-in", "auth-api", "", ""),
+)
+COLUMNS = {
+    "system": (("build_success", "CI"), ("availability", "Uptime"), ("latency", "Latency"), ("request_success", "Errors")),
+    "model": (("outcome", "Accuracy"), ("drift", "Data drift"), ("valid_rows", "Data quality"), ("freshness", "Freshness")),
+}
+OF = {
+    "build_success": "of 412 builds passed",
+    "availability": "of 69 120 checks answered",
+    "latency": "of 8.41 M requests under 300 ms",
+    "request_success": "of 8.41 M requests succeeded",
+    "outcome": "of 46 210 labelled predictions correct",
+    "drift": "of 1 680 feature-hours without drift",
+    "valid_rows": "of 51 900 rows valid",
+    "freshness": "of time fresh",
+}
+TARGETS = {"build_success": 0.95, "availability": 0.999, "latency": 0.99, "request_success": 0.999}
+TARGETS |= {"outcome": 0.94, "drift": 0.98, "valid_rows": 0.99, "freshness": 0.99}
+HOSTILE = (
+    "<img src=http://evil.test/a.png onerror=alert(1)>",
+    "![x](http://evil.test/b.png)",
+    "[click](http://evil.test/c)",
+    "http://evil.test/d www.evil.test x_www.evil.test me@evil.test",
+    "<script>fetch('http://evil.test/e')</script>",
+    "</span></a><a href=http://evil.test/f>f</a>",
+    '" onmouseover="fetch(\'http://evil.test/g\')" x="',
+    "<a href='javascript:alert(1)'>j</a> %{x} $x^2$ :red[r] :material/home:",
+    "\u202egnp.exe\u202c \x00\x1b[31m\x07 \u2066iso",
+    "a" * 500,
+)
+
+
+@dataclass
+class Fake:
+    """A context as `tandem.owner.current()` gives it."""
+
+    components: tuple[Any, ...] = ()
+    sources: tuple[Any, ...] = ()
+    first_done: bool = True
+    loads: int = 12
+    timezone: str = "UTC"
+    pulled: list[tuple[str, ...]] = field(default_factory=list)
+    store: None = None
+
+    @property
+    def config(self) -> Any:
+        return SimpleNamespace(
+            components=self.components, sources=self.sources, timezone=self.timezone, objectives=()
+        )
+
+    def version(self) -> int:
+        return self.loads
+
+    def sync(self, names: tuple[str, ...]) -> None:
+        self.pulled.append(names)
+
+
+def components(products: tuple[tuple[str, str, str, str], ...] = PRODUCTS) -> tuple[Any, ...]:
+    made = []
+    for product, service, model, _ in products:
+        made.append(SimpleNamespace(name=service, kind="service", product=product, depends_on=()))
+        if model:
+            made.append(SimpleNamespace(name=model, kind="model", product=product, depends_on=()))
+    return tuple(made)
+
+
+def source(environment: str) -> Any:
+    return SimpleNamespace(common=SimpleNamespace(environment=environment, map=()))
+
+
+def context(**more: Any) -> Fake:
+    given = {"components": components(), "sources": (source("production"), source("staging"))}
+    return Fake(**(given | more))
+
+
+def series(seed: int, length: int, level: float, noise: float, fall: float = 0.0, at: float = 0.8) -> tuple[float, ...]:
+    dice = random.Random(seed)
+    values = []
+    for i in range(length):
+        dropped = fall * min(max((i / length - at) / 0.07, 0), 1)
+        values.append(min(level - dropped + dice.gauss(0, noise), 1.0))
+    return tuple(values)
+
+
+def cell(component: str, signal: str, side: str, state: str, value: float, text: str, left: float, seed: int) -> Cell:
+    target = TARGETS[signal]
+    title = dict(COLUMNS["system"] + COLUMNS["model"])[signal]
+    total = 10_000
+    objective = Objective(signal, target, "28d", 0.3 if signal == "latency" else None, left, None,
+                          {"5m": 0.2, "1h": 1.4, "6h": max(1 - left, 0.1), "3d": 0.9}, int(value * total), total)  # fmt: skip
+    fall = max(target - value, 0) * 1.6 if state in ("breached", "at risk") else 0.0
+    spark = series(seed, 96, value if fall == 0 else target + (1 - target) * 0.5, (1 - target) * 0.25, fall)
+    measure = {"latency": "p95", "outcome": "accuracy", "drift": "drifted"}.get(signal, "share")
+    return Cell(component, signal, title, side, state, "", value, text, measure, OF[signal], "ratio",
+                int(value * total), total, 1.0, "prod", objective, spark, target)  # fmt: skip
+
+
+STATES = {
+    ("checkout-api", "build_success"): ("at risk", 0.941),
+    ("checkout-api", "latency"): ("at risk", 0.982),
+    ("checkout-api", "request_success"): ("breached", 0.9916),
+    ("search-api", "build_success"): ("breached", 0.88),
+    ("eta-api", "availability"): ("at risk", 0.9991),
+    ("fraud-score", "outcome"): ("breached", 0.912),
+    ("fraud-score", "drift"): ("breached", 0.95),
+    ("fraud-score", "valid_rows"): ("at risk", 0.978),
+    ("two-tower", "outcome"): ("at risk", 0.936),
+    ("eta-gbm", "valid_rows"): ("breached", 0.94),
+}
+
+
+def unknown(shown: Cell, reason: str) -> Cell:
+    objective = replace(shown.objective, budget_left=None, burn={}, good=0, total=0)
+    return replace(shown, state="unknown", reason=reason, value=None, text="–", good=None, total=None,
+                   objective=objective, spark=(None,) * 96, coverage=None)  # fmt: skip
+
+
+def cells_of(component: str, side: str) -> dict[str, Cell]:
+    found = {}
+    for i, (signal, _) in enumerate(COLUMNS[side]):
+        state, value = STATES.get((component, signal), ("ok", min(TARGETS[signal] + (1 - TARGETS[signal]) * 0.7, 0.9999)))
+        left = {"ok": 0.62, "at risk": 0.06, "breached": -0.41}[state]
+        shown = {"latency": "312 ms" if state != "ok" else "88 ms"}.get(signal, f"{value * 100:.2f} %")
+        found[signal] = cell(component, signal, side, state, value, shown, left, i + len(component))
+    if component == "triage-bert":
+        found["outcome"] = unknown(found["outcome"], "no labels yet")
+    return found
+
+
+def worst(cells: list[Cell]) -> str:
+    return next((state for state in report.STATES if any(c.state == state for c in cells)), "unknown")
+
+
+def rows() -> tuple[Row, ...]:
+    made = []
+    for product, service, model, version in PRODUCTS:
+        system, models = cells_of(service, "system"), cells_of(model, "model") if model else {}
+        made.append(Row(product, worst([*system.values(), *models.values()]), service, system, model, version, models))
+    return tuple(sorted(made, key=lambda row: report.STATES.index(row.state)))
+
+
+def cards(side: str) -> tuple[Card, ...]:
+    name = "checkout-api" if side == "system" else "fraud-score"
+    return tuple(Card(one, 8 if side == "system" else 7, one.state != "ok") for one in cells_of(name, side).values())
+
+
+def changes(window: Window) -> tuple[Change, ...]:
+    def at(part: float) -> int:
+        return int(window.since + part * (window.until - window.since))
+
+    given = (
+        ("Build", "build", 0.12, "bad", "#2201", ("pricing-api",), ""),
+        ("Build", "build", 0.15, "good", "#2202", ("pricing-api",), ""),
+        ("Deploy", "deployment", 0.22, "good", "pricing-api 2.9.1", ("pricing-api",), "2.9.1"),
+        ("Drift", "drift", 0.295, "bad", "two-tower session_len drifts, 0.18", ("two-tower",), ""),
+        ("Deploy", "deployment", 0.37, "good", "search-api 5.2.0", ("search-api",), "5.2.0"),
+        ("Model", "promotion", 0.475, "good", "ranker v34", ("ranker",), "v34"),
+        ("Build", "build", 0.66, "bad", "#2208 · 6 min 2 s", ("checkout-api",), ""),
+        ("Deploy", "deployment", 0.735, "good", "eta-api 1.14.3", ("eta-api",), "1.14.3"),
+        ("Model", "promotion", 0.82, "good", "fraud-score v12", ("fraud-score",), "v12"),
+        ("Deploy", "deployment", 0.822, "good", "checkout-api 4.18.0", ("checkout-api",), "4.18.0"),
+        ("Drift", "drift", 0.858, "bad", "fraud-score card_country drifts, 0.31", ("fraud-score",), ""),
+        ("Incident", "incident", 0.89, "open", "INC-482 declined payments", ("checkout-api",), ""),
+        ("Deploy", "deployment", 0.95, "good", "checkout-api 4.18.1", ("checkout-api",), "4.18.1"),
+    )  # fmt: skip
+    return tuple(
+        Change(lane, kind, at(x), None, at(0.962) if lane == "Incident" else None, title, names, outcome, version, "prod", "", f"k{i}")
+        for i, (lane, kind, x, outcome, title, names, version) in enumerate(given)
+    )
+
+
+def lines(length: int = 288) -> tuple[Line, ...]:
+    soft = tuple(i > length * 0.93 for i in range(length))
+    return (
+        Line("Good requests", "system", 0.999, series(1, length, 0.9993, 0.00008, 0.006, 0.85)),
+        Line("Correct predictions", "model", 0.94, series(2, length, 0.946, 0.0015, 0.03, 0.82), soft),
+    )
+
+
+def overview(window: Window, now: int = NOW) -> Overview:
+    length = (window.until - window.since) // 300
+    step = 300 * max(-(-length // 600), 1)
+    return Overview(
+        window, 12, step, now, now - 40, ("evidently",), 8, 7, {"system": 3, "model": 3},
+        {"system": cards("system"), "model": cards("model")}, COLUMNS, rows(),
+        lines((window.until - window.since) // step), changes(window),
+    )  # fmt: skip
+
+
+def empty(window: Window, now: int = NOW) -> Overview:
+    return Overview(window, 0, 300, now, None, (), 0, 0, {"system": 0, "model": 0}, {"system": (), "model": ()},
+                    COLUMNS, (), (), ())  # fmt: skip
+
+
+def silent(window: Window, now: int = NOW) -> Overview:
+    """Everything unknown."""
+    full = overview(window, now)
+
+    def quiet(cells: Any) -> dict[str, Cell]:
+        return {name: unknown(one, "no traffic") for name, one in cells.items()}
+
+    still = tuple(
+        replace(row, state="unknown", system=quiet(row.system), models=quiet(row.models)) for row in full.rows
+    )
+    hushed = {
+        side: tuple(replace(card, cell=unknown(card.cell, "not measured"), attention=0) for card in found)
+        for side, found in full.cards.items()
+    }
+    nothing = tuple(replace(line, points=(None,) * len(line.points), immature=()) for line in full.lines)
+    return replace(full, rows=still, cards=hushed, lines=nothing, changes=(), attention={"system": 0, "model": 0})
+
+
+def single(window: Window, now: int = NOW) -> Overview:
+    """One single point."""
+    full = overview(window, now)
+    one = tuple(
+        replace(line, points=(*line.points[:1], *((None,) * (len(line.points) - 1))), immature=()) for line in full.lines
+    )
+    return replace(full, lines=one)
+
+
+def crowd(window: Window, now: int = NOW) -> Overview:
+    """200 services."""
+    full = overview(window, now)
+    many = tuple(replace(full.rows[i % 8], product=f"{full.rows[i % 8].product} {i}") for i in range(200))
+    return replace(full, rows=many, services=200, changes=full.changes * 30, truncated=812)
+
+
+def hostile(window: Window, now: int = NOW) -> Overview:
+    full = overview(window, now)
+    made = tuple(
+        replace(row, product=bad, service=bad, model=bad, version=bad,
+                system={k: replace(c, component=bad, of=bad, text=bad, measure=bad) for k, c in row.system.items()},
+                models={k: unknown(replace(c, component=bad), bad) for k, c in row.models.items()})
+        for row, bad in zip(full.rows * 2, HOSTILE, strict=False)
+    )  # fmt: skip
+    listed = tuple(
+        replace(c, title=bad, version=bad, components=(bad,), outcome=c.outcome, url=bad)
+        for c, bad in zip(full.changes, HOSTILE, strict=False)
+    )
+    named = tuple(replace(line, title=bad) for line, bad in zip(full.lines, HOSTILE, strict=False))
+    hung = {
+        side: tuple(
+            replace(card, cell=replace(card.cell, title=bad, of=bad, component=bad, reason=bad))
+            for card, bad in zip(found, HOSTILE, strict=False)
+        )
+        for side, found in full.cards.items()
+    }
+    return replace(full, rows=made, changes=listed, lines=named, cards=hung, late=HOSTILE)
+
+
+def sources(window: Window, now: int = NOW) -> Sources:
+    full = (1.0,) * 96
+
+    def made(name: str, connector: str, scope: str, side: str, state: str, age: int | None, **more: Any) -> SourceState:
+        base: dict[str, Any] = {
+            "newest": None if age is None else now - age, "last_pull": None if age is None else now - 70, "last_error": "",
+            "summary": "214 runs", "next_step": "", "every": 300, "coverage": 1.0, "strip": full, "rejects": (),
+            "remarks": (), "unmatched": (), "paste": "",
+        }  # fmt: skip
+        return SourceState(name, connector, scope, side, state, **(base | more))
+
+    return Sources(window, now, 900, 12, (
+        made("checkout-ci", "github", "acme/checkout", "system", "up to date", 40),
+        made("prod", "prometheus", "http://prometheus.prod:9090", "system", "up to date", 25, coverage=0.994,
+             summary="1.2 M samples, 8 640 buckets", strip=(*full[:22], 0.5, *full[23:])),
+        made("registry", "mlflow", "registry.prod", "model", "up to date", 130, summary="41 versions"),
+        made("fraud-log", "predictions", "exports/fraud/*.parquet", "model", "late", 7560, coverage=0.9,
+             summary="3 files, 51 900 rows", next_step="Expected every 30 min. Numbers from it are marked as old.",
+             strip=(*full[:40], 0.0, 0.0, *full[42:88], *((0.0,) * 8)),
+             rejects=(("time without an offset", "fraud-17.csv row 12", 3),),
+             remarks=(("repeated id", "fraud-18.csv", 12),)),
+        made("legacy-ci", "jenkins", "ci.internal", "system", "failing", 23040, coverage=0.6,
+             last_error="401 from /api/json: the token was refused.", strip=(*full[:60], *((0.0,) * 36)),
+             next_step="Put a valid token into JENKINS_TOKEN. Data to 11:36 UTC is kept; nothing was dropped."),
+        made("traces", "otel", "collector", "both", "up to date", 60, unmatched=(("service.name=cart", 810),),
+             paste='[[source.map]]\ncomponent = "cart"\nmatch = { "service.name" = "cart" }\n'),
+        made("features", "feast", "offline exports", "model", "never run", None, coverage=None, summary="",
+             next_step="Add a path to an export, or remove this source.", strip=(None,) * 96),
+    ))  # fmt: skip
+
+
+def hostile_sources(window: Window, now: int = NOW) -> Sources:
+    made = tuple(
+        replace(one, name=bad, connector=bad, scope=bad, last_error=bad, next_step=bad, paste=bad,
+                rejects=((bad, bad, 1),), remarks=((bad, bad, 2),), unmatched=((bad, 3),))
+        for one, bad in zip(sources(window, now).sources * 2, HOSTILE, strict=False)
+    )  # fmt: skip
+    return replace(sources(window, now), sources=made)
+
+
+def band(length: int) -> Band:
+    edges = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+    base = (30, 110, 400, 250, 80, 30, 12, 4)
+    counts, quantiles = [], {"p50": [], "p95": [], "p99": []}
+    dice = random.Random(3)
+    for i in range(length):
+        slow = max((i / length - 0.8) * 5, 0)
+        counts.append(tuple(int(n * (1 + slow * (j - 3) * 0.5 if j > 2 else 1) * dice.uniform(0.9, 1.1)) + 1 for j, n in enumerate(base)))
+        for name, level in (("p50", 0.082), ("p95", 0.18), ("p99", 0.27)):
+            quantiles[name].append(level * (1 + slow * 0.8) * dice.uniform(0.96, 1.04))
+    return Band(300, edges, tuple(counts), {name: tuple(values) for name, values in quantiles.items()})
+
+
+FEATURES = ("card_country", "amount_usd", "device_age_days", "ip_distance_km", "hour_of_day", "n_cards_30d", "email_domain")
+
+
+def features(length: int = 24) -> tuple[FeatureDrift, ...]:
+    dice = random.Random(5)
+    made = []
+    for i, name in enumerate(FEATURES):
+        drifted = i in (0, 3)
+        daily = [dice.uniform(0.01, 0.06) + (0.25 / (i + 1) if drifted and j > length * 0.8 else 0) for j in range(length)]
+        found: list[float | None] = list(daily)
+        if i == 5:
+            found[8:10] = [None, None]
+        made.append(FeatureDrift(name, "category" if i == 0 else "number", 100_000, 46_000, 0.31 / (i + 1), 0.21 / (i + 1),
+                                 None, None if i == 0 else 0.3 / (i + 1), 0.012, "drift" if drifted else "no drift",
+                                 "strong" if i == 0 else "", tuple(found)))  # fmt: skip
+    return tuple(made)
+
+
+def detail(name: str, window: Window, now: int = NOW) -> Detail:
+    found = next((p for p in PRODUCTS if name in p[1:3]), ("", name, "", ""))
+    kind = "model" if name == found[2] else "service"
+    length = (window.until - window.since) // 300
+    cells = tuple(cells_of(name, "system" if kind == "service" else "model").values())
+    partner = tuple(n for n in found[1:3] if n and n != name)
+    mine = tuple(c for c in changes(window) if set(c.components) & {name, *partner})
+    segments = (
+        ("", 42_144, 46_210, (0.909, 0.915)), ("country=DE", 8_812, 9_300, (0.943, 0.952)),
+        ("country=IN", 3_204, 4_010, (0.786, 0.811)), ("channel=web", 20_111, 22_000, (0.91, 0.918)),
+        ("country=NG", 61, 74, (0.72, 0.89)),
+    )  # fmt: skip
+    return Detail(
+        component=name, kind=kind, product=found[0], state=worst(list(cells)), window=window, as_of=12, step=300, now=now,
+        newest=now - 40, cells=cells, latency=band(length) if kind == "service" else None,
+        lines=tuple(line for line in lines(length) if (line.side == "system") == (kind == "service")), partners=partner,
+        changes=mine, features=features() if kind == "model" else (),
+        confusion={("genuine", "genuine"): 21_204, ("genuine", "fraud"): 1_340, ("fraud", "genuine"): 2_726,
+                   ("fraud", "fraud"): 20_940} if kind == "model" else {},
+        segments=segments if kind == "model" else (),
+        quality={"accuracy": 0.912, "precision": 0.94, "recall": 0.885, "f1": 0.911, "roc_auc": {"value": 0.971, "bound": 0.0004},
+                 "label_coverage": 0.89, "labels": 46_210, "predictions": 51_900} if kind == "model" else None,
+        versions=({"version": found[3]},) if kind == "model" else (), samples=(),
+    )  # fmt: skip
+
+
+def hostile_detail(name: str, window: Window, now: int = NOW) -> Detail:
+    full = detail("fraud-score", window, now)
+    return replace(
+        full, product=HOSTILE[0], partners=HOSTILE, latency=band(12),
+        cells=tuple(replace(c, title=b, of=b, text=b) for c, b in zip(full.cells, HOSTILE, strict=False)),
+        lines=tuple(replace(line, title=HOSTILE[1]) for line in full.lines),
+        changes=tuple(replace(full.changes[0], title=b, version=b, kind="promotion", lane="Model") for b in HOSTILE),
+        features=tuple(replace(f, feature=b, type=b, verdict=b, severity=b) for f, b in zip(full.features, HOSTILE, strict=False)),
+        confusion={(a, b): 3 for a in HOSTILE[:4] for b in HOSTILE[:4]},
+        segments=tuple((b, 1, 2, (0.1, 0.9)) for b in HOSTILE), versions=({"version": HOSTILE[1]},),
+    )  # fmt: skip
+
+
+def thin_detail(name: str, window: Window, now: int = NOW) -> Detail:
+    """A component of which nothing is known."""
+    full = detail(name, window, now)
+    return replace(full, state="unknown", cells=(), latency=None, lines=(), partners=(), changes=(), features=(),
+                   confusion={}, segments=(), quality=None, versions=(), newest=None)  # fmt: skip
+
+
+ENGINES = {
+    "full": (overview, sources, detail),
+    "empty": (empty, lambda w, now: replace(sources(w, now), sources=()), thin_detail),
+    "silent": (silent, sources, thin_detail),
+    "single": (single, sources, detail),
+    "crowd": (crowd, sources, detail),
+    "hostile": (hostile, hostile_sources, hostile_detail),
+}
+
+
+class Engine:
+    """Stands in for the functions of tandem.report; `asked` is what pages asked for."""
+
+    def __init__(self, kind: str = "full", broken: BaseException | None = None, ended: int | None = None) -> None:
+        self.kind, self.broken, self.ended = kind, broken, ended
+        self.asked: list[dict[str, Any]] = []
+
+    def _answer(self, which: int, now: int, *args: Any, **asked: Any) -> Any:
+        self.asked.append({"which": ("overview", "sources", "detail")[which], "args": args, **asked})
+        if self.broken:
+            raise self.broken
+        found = ENGINES[self.kind][which](*args, now)
+        return replace(found, newest=self.ended) if self.ended is not None and which != 1 else found
+
+    def overview(self, context: Any, window: Window, *, now: int, **asked: Any) -> Overview:
+        return self._answer(0, now, window, **asked)
+
+    def sources(self, context: Any, window: Window, *, now: int) -> Sources:
+        return self._answer(1, now, window)
+
+    def detail(self, context: Any, component: str, window: Window, *, now: int, **asked: Any) -> Detail:
+        return self._answer(2, now, component, window, **asked)
+
+
+def install(fake: Fake, engine: Engine, now: Any = lambda: NOW) -> None:
+    """Put a context and an engine where the dashboard looks for them, for good: only in a process of its own."""
+    owner = sys.modules.setdefault("tandem.owner", ModuleType("tandem.owner"))
+    owner.current = lambda: fake
+    api = sys.modules.setdefault("tandem.api", ModuleType("tandem.api"))
+    api.answer = lambda context, method, path, params, headers: (200, "application/json", b"{}\n")
+    import tandem
+
+    tandem.owner, tandem.api = owner, api
+    for name in ("overview", "sources", "detail"):
+        setattr(report, name, getattr(engine, name))
+    from dashboard import frame
+
+    frame.clock = now
+
+
+def finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
