@@ -32,8 +32,8 @@ class Signal:
 
 def signal(name: str, given: dict[str, Any]) -> Signal:
     """A Signal of one table of the catalog or of the config."""
-    exact = {key: Fraction(str(given[key])) for key in ("target", "threshold") if key in given}
-    return Signal(name=name, **(given | exact))
+    exact: dict[str, Any] = {key: Fraction(str(given[key])) for key in ("target", "threshold") if key in given}
+    return Signal(name=name, **{**given, **exact})
 
 
 @cache

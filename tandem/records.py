@@ -244,10 +244,14 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """An additive piece under an immutable name; `digest` tells its content (and settings) apart from another."""
+    """An additive piece under an immutable name; `digest` tells its content (and settings) apart from another.
+
+    A large piece comes as consecutive pages with growing `part`; the same part again is a repeat.
+    """
 
     name: str
     digest: str
+    part: int = 0
 
 
 Record = Fact | Batch | Baseline | Sample | Event

@@ -1,0 +1,232 @@
+"""The store: one DuckDB file, one owner, one connection, a cursor per thread."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+
+import duckdb
+
+from tandem.bins import Layout
+from tandem.store import tables
+
+VERSION = "1"
+"""Version of the store's tables; an older file is migrated after a copy, a newer one is refused."""
+HARDENING = (
+    "SET GLOBAL TimeZone = 'UTC'",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET allow_community_extensions = false",
+    "SET preserve_insertion_order = true",
+)
+
+
+class StoreLocked(Exception):
+    """Another process holds the file and did not let go of it in time."""
+
+
+class StoreRefused(Exception):
+    """The file is not a store of Tandem, is damaged, or was written by a newer Tandem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A series in the store, all of it known."""
+
+    component: str
+    signal: str
+    name: str
+    version: str
+    segment: str
+    environment: str
+    stage: str
+    source: int
+    width: int
+
+
+class Store:
+    """An open store. `lock` serialises writers; readers take `cursor()` and are never blocked."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self.read_only = read_only
+        self.connection = _open(path, read_only)
+        self._local = threading.local()
+        self.names = Registry(self.connection)
+        self.commits = threading.Condition()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of this thread."""
+        cursor: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
+        if cursor is None:
+            cursor = self._local.cursor = self.new_cursor()
+        return cursor
+
+    def new_cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of its own, with temporary tables of its own."""
+        cursor = self.connection.cursor()
+        cursor.execute("USE store")
+        return cursor
+
+    def version(self) -> int:
+        """The highest load committed; 0 for an empty store."""
+        row = self.cursor().execute("SELECT coalesce(max(load_id), 0) FROM load").fetchone()
+        return int(row[0]) if row else 0
+
+    def reload(self) -> None:
+        """Forget names that a transaction which did not commit had made."""
+        self.names = Registry(self.new_cursor())
+
+    def close(self) -> None:
+        """Write what lies in the log into the file, and let go of it."""
+        if not self.read_only:
+            self.connection.execute("CHECKPOINT store")
+        self.connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Registry:
+    """The small tables that give names their numbers, kept in memory; changed only under the store's lock."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        rows = cursor.execute("SELECT id, connector, scope FROM source").fetchall()
+        self.sources = {(connector, scope): number for number, connector, scope in rows}
+        rows = cursor.execute("SELECT id, spec FROM layout").fetchall()
+        self.layout_specs: dict[int, str] = dict(rows)
+        self.layout_ids = {spec: number for number, spec in rows}
+        self.categories: dict[int, dict[str, int]] = {}
+        for layout, place, value in cursor.execute("SELECT layout, bin, value FROM category").fetchall():
+            self.categories.setdefault(layout, {})[value] = place
+        self.series: dict[tuple[Placed, int], int] = {}
+        self.bases: dict[Placed, int] = {}
+        for row in cursor.execute(
+            "SELECT id, base, layout, component, signal, name, version, segment, environment, stage, source, width "
+            "FROM series"
+        ).fetchall():
+            placed = Placed(*row[3:])
+            self.series[placed, row[2]] = row[0]
+            self.bases[placed] = row[1]
+        self.slices = {
+            (source, name): number
+            for number, source, name in cursor.execute("SELECT id, source, name FROM slice").fetchall()
+        }
+        self.digests: dict[int, str] = dict(
+            cursor.execute("SELECT slice, arg_max(digest, load_id) FROM slice_load GROUP BY slice").fetchall()
+        )
+        self.margins: dict[tuple[str, str], list[str]] = {}
+        for component, columns, segment in cursor.execute("SELECT component, columns, segment FROM margin").fetchall():
+            self.margins.setdefault((component, columns), []).append(segment)
+        self.baselines: dict[tuple[str, str, str], int] = {
+            (component, signal, name): layout
+            for component, signal, name, layout in cursor.execute(
+                "SELECT component, signal, name, arg_max(layout, load_id) FROM baseline GROUP BY ALL"
+            ).fetchall()
+        }
+
+    def layout(self, number: int) -> Layout:
+        """The layout of that number, categories with the values they have now."""
+        spec = json.loads(self.layout_specs[number])
+        spec.pop("of", None)
+        spec["edges"] = tuple(spec["edges"])
+        spec["values"] = tuple(spec["values"])
+        if spec["kind"] == "categories":
+            places = self.categories.get(number, {})
+            spec["values"] = tuple(sorted(places, key=places.__getitem__))
+        return Layout(**spec)
+
+
+def layout_spec(layout: Layout, placed: Placed) -> str:
+    """The stored form of a layout; the categories of a feature are one layout, whatever values a record lists."""
+    spec = asdict(layout)
+    if layout.kind == "categories":
+        spec["values"] = ()
+        spec["of"] = [placed.component, placed.signal, placed.name]
+    return json.dumps(spec, sort_keys=True)
+
+
+def open_store(path: Path, *, wait: float = 10.0, clock: Callable[[], float] = time.monotonic,
+               pause: Callable[[float], None] = time.sleep) -> Store:  # fmt: skip
+    """Open the store at `path`, made new where there is none; waits up to `wait` seconds for another process.
+
+    Raises StoreLocked naming the process, StoreRefused for a file that is not a store.
+    """
+    end = clock() + wait
+    while True:
+        try:
+            return Store(path)
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower():
+                raise StoreRefused(_damage(path, error)) from error
+            if clock() >= end:
+                holder = re.search(r"PID (\d+)", str(error))
+                who = f"process {holder.group(1)}" if holder else "another process"
+                raise StoreLocked(
+                    f"{path} is in use by {who}, which does not answer; stop it or wait, then try again."
+                ) from error
+            pause(0.1)
+
+
+def _damage(path: Path, error: duckdb.Error) -> str:
+    first = str(error).splitlines()[0]
+    return (
+        f"{path} cannot be opened as a store ({first}); move it aside together with its .wal, "
+        "and `tandem sync` builds a new one from the sources."
+    )
+
+
+def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+    new = not path.exists()
+    if new:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(":memory:", config={"allow_persistent_secrets": "false"})
+    try:
+        _attach(connection, path, read_only)
+        for statement in HARDENING:
+            connection.execute(statement)
+        if new:
+            _create(connection)
+        _check(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> None:
+    quoted = str(path).replace("'", "''")
+    mode = "READ_ONLY" if read_only else "STORAGE_VERSION 'v1.5.0'"
+    connection.execute(f"ATTACH '{quoted}' AS store ({mode})")
+    connection.execute("USE store")
+
+
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("BEGIN")
+    connection.execute(files("tandem.store").joinpath("schema.sql").read_text(encoding="utf-8"))
+    for statement in tables.create_tables():
+        connection.execute(statement)
+    connection.execute("INSERT INTO meta VALUES ('version', ?)", [VERSION])
+    connection.execute("COMMIT")
+
+
+def _check(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    known = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta'").fetchone()
+    if not known or not known[0]:
+        raise StoreRefused(f"{path} is a DuckDB file but not a store of Tandem; name another path as store.")
+    row = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
+    if row is None or int(row[0]) > int(VERSION):
+        raise StoreRefused(f"{path} was written by a newer Tandem; install that version, or name another store.")

@@ -1,0 +1,647 @@
+"""Writing: pages in, one transaction of signed rows out."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from tandem import derive
+from tandem.bins import CATEGORIES, MISSING, OTHER, Layout
+from tandem.intervals import subtract, union
+from tandem.place import MARGIN, columns_of, other
+from tandem.records import (
+    BUCKET,
+    HOUR,
+    Baseline,
+    Batch,
+    Confusion,
+    Covered,
+    Event,
+    Fact,
+    Gap,
+    Histogram,
+    Moments,
+    Ratio,
+    Record,
+    Sample,
+    Series,
+    Slice,
+)
+from tandem.store import tables
+from tandem.store.drifted import Touched, drift_facts
+from tandem.store.file import Placed, Store, layout_spec
+
+HOURLY = frozenset({"feature", "prediction", "drift"})
+"""Signals whose buckets are an hour wide."""
+KNOWN = -1
+"""Fact number of staged rows that are differences already."""
+
+
+class Conflict(Exception):
+    """One pull gave two values for one key; it is fetched again once."""
+
+
+@dataclass
+class Piece:
+    """A page whose records know their components: what a transaction takes in."""
+
+    records: Sequence[Record] = ()
+    slice: Slice | None = None
+    covered: Sequence[Covered] = ()
+    gaps: Sequence[Gap] = ()
+
+
+@dataclass
+class SourceRow:
+    """What the store keeps of a source beside its facts; None leaves what is there."""
+
+    state: Any = None
+    items: Any = None
+    settings: str | None = None
+    watermark: int | None = None
+
+
+class Writer:
+    """Takes the pages of one pull of one source into the store; belongs to one thread."""
+
+    def __init__(self, store: Store, connector: str, scope: str, now: int) -> None:
+        self.store = store
+        self.now = now
+        self.cursor = store.new_cursor()
+        for kind in tables.KINDS.values():
+            for statement in tables.create_staging(kind):
+                self.cursor.execute(statement)
+        self.cursor.execute("CREATE TEMP TABLE rejected (series INTEGER, ts BIGINT)")
+        self.cursor.execute("CREATE TEMP TABLE restated (slice INTEGER)")
+        with store.lock:
+            self.source = _source(store, self.cursor, connector, scope)
+        self.before = store.version()
+        self.events_seen: dict[tuple[str, str, int], str] = {}
+        self.slices_seen: dict[str, tuple[str, set[int]]] = {}
+        self.tolerant = False
+        self.conflicts: list[str] = []
+        self.rows = 0
+
+    def start_again(self) -> None:
+        """Forget what this pull has said: its pages come a second time, and what contradicts itself is left out."""
+        for kind in tables.KINDS:
+            self.cursor.execute(f"DELETE FROM seen_{kind}")
+        self.events_seen.clear()
+        self.slices_seen.clear()
+        self.tolerant = True
+
+    def commit(self, pieces: Sequence[Piece], row: SourceRow | None = None) -> int:
+        """Take in `pieces` in one transaction, with the source's state; rows written, 0 where nothing changed.
+
+        Raises Conflict, with nothing taken in, where this pull contradicts itself for the first time.
+        """
+        with self.store.lock:
+            seen = dict(self.events_seen), {name: (d, set(p)) for name, (d, p) in self.slices_seen.items()}
+            self.cursor.execute("BEGIN")
+            try:
+                load = _Load(self)
+                load.take(pieces)
+                load.finish(len(pieces), row or SourceRow())
+                self.cursor.execute("COMMIT")
+            except BaseException:
+                _roll_back(self.cursor)
+                self.events_seen, self.slices_seen = seen
+                self.store.reload()
+                raise
+        self.rows += load.rows
+        return load.rows
+
+    def close(self) -> None:
+        """Let go of the cursor and its temporary tables."""
+        self.cursor.close()
+
+
+def _source(store: Store, cursor: duckdb.DuckDBPyConnection, connector: str, scope: str) -> int:
+    known = store.names.sources
+    if (connector, scope) not in known:
+        number = len(known) + 1
+        cursor.execute("INSERT INTO source VALUES (?, ?, ?)", [number, connector, scope])
+        known[connector, scope] = number
+    return known[connector, scope]
+
+
+def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
+    try:
+        cursor.execute("ROLLBACK")
+    except duckdb.Error:
+        return  # the failure that brought us here has ended the transaction already
+
+
+class _Names:
+    """Numbers for names inside one transaction."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.names = writer.store.names
+        self.cursor = writer.cursor
+        self.source = writer.source
+        self.new: list[tuple[Any, ...]] = []
+
+    def series(self, series: Series, layout: Layout | None) -> tuple[int, int]:
+        """(number of the series, number of its layout or 0)."""
+        width = HOUR if series.signal in HOURLY else BUCKET
+        segment = self._segment(series.component, series.segment)
+        placed = Placed(series.component, series.signal, series.name, series.version, segment, series.environment,
+                        series.stage, self.source, width)  # fmt: skip
+        layout_id = self._layout(layout, placed) if layout is not None else 0
+        known = self.names.series.get((placed, layout_id))
+        if known is not None:
+            return known, layout_id
+        number = len(self.names.series) + 1
+        base = self.names.bases.setdefault(placed, number)
+        self.names.series[placed, layout_id] = number
+        self.new.append((number, base, placed.component, placed.signal, placed.name, placed.version, placed.segment,
+                         placed.environment, placed.stage, placed.source, layout_id, width))  # fmt: skip
+        return number, layout_id
+
+    def _segment(self, component: str, segment: str) -> str:
+        if not segment:
+            return ""
+        columns = columns_of(segment)
+        places = self.names.margins.setdefault((component, columns), [])
+        if segment in places or segment == other(columns):
+            return segment
+        if len(places) >= MARGIN:
+            return other(columns)
+        places.append(segment)
+        self.cursor.execute("INSERT INTO margin VALUES (?, ?, ?)", [component, columns, segment])
+        return segment
+
+    def _layout(self, layout: Layout, placed: Placed) -> int:
+        spec = layout_spec(layout, placed)
+        number = self.names.layout_ids.get(spec)
+        if number is None:
+            number = len(self.names.layout_ids) + 1
+            self.names.layout_ids[spec] = number
+            self.names.layout_specs[number] = spec
+            self.cursor.execute("INSERT INTO layout VALUES (?, ?)", [number, spec])
+        return number
+
+    def places(self, layout: Layout, number: int) -> dict[int, int] | None:
+        """From a record's bins to the stored layout's, for categories; None where they are the same."""
+        if layout.kind != "categories":
+            return None
+        places = self.names.categories.setdefault(number, {})
+        moved = {MISSING: MISSING, OTHER: OTHER}
+        for mine, value in enumerate(layout.values):
+            if value not in places and len(places) < CATEGORIES:
+                places[value] = len(places)
+                self.cursor.execute("INSERT INTO category VALUES (?, ?, ?)", [number, places[value], value])
+            moved[mine] = places.get(value, OTHER)
+        return moved
+
+    def flush(self) -> None:
+        """Write the series made in this transaction."""
+        if not self.new:
+            return
+        names = ("id", "base", "component", "signal", "name", "version", "segment", "environment", "stage", "source",
+                 "layout", "width")  # fmt: skip
+        table = pa.table(dict(zip(names, zip(*self.new, strict=True), strict=True)))
+        self.cursor.register("arriving", table)
+        self.cursor.execute("INSERT INTO series BY NAME SELECT * FROM arriving")
+        self.cursor.unregister("arriving")
+        self.new = []
+
+
+@dataclass
+class _Staged:
+    """Rows of one summary on their way into the store, column by column, in chunks."""
+
+    chunks: list[dict[str, np.ndarray[Any, Any]]] = field(default_factory=list)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+class _Load:
+    """One transaction of a Writer."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.cursor = writer.cursor
+        self.registry = writer.store.names
+        self.names = _Names(writer)
+        self.id = _next(self.cursor)
+        self.rows = 0
+        self.facts = 0
+        self.staged = {name: _Staged() for name in tables.KINDS}
+        self.touched: set[Touched] = set()
+        self.slices = False
+
+    def take(self, pieces: Sequence[Piece]) -> None:
+        """Stage every record, then append the differences."""
+        events: list[Event] = []
+        samples: list[Sample] = []
+        self.cursor.execute("DELETE FROM restated")
+        for piece in pieces:
+            number = self._slice(piece.slice) if piece.slice else 0
+            if number is not None:
+                for record in piece.records:
+                    if isinstance(record, Event):
+                        events.append(record)
+                    elif isinstance(record, Sample):
+                        samples.append(record)
+                    else:
+                        self._stage(record, number)
+        self._events(events)
+        self._samples(samples)
+        self._append()
+        self._drift()
+        self._cover(pieces)
+
+    def finish(self, pages: int, row: SourceRow) -> None:
+        """Write names, state and ledger."""
+        self.names.flush()
+        self._state(row)
+        if self.rows:
+            self.cursor.execute(
+                "INSERT INTO load VALUES (?, ?, ?, ?, ?, ?)",
+                [self.id, str(uuid.uuid4()), self.writer.source, self.writer.now, pages, self.rows],
+            )
+
+    def _state(self, row: SourceRow) -> None:
+        if row == SourceRow():
+            return
+        source = self.writer.source
+        old = self.cursor.execute(
+            "SELECT state, items, settings, watermark FROM state WHERE source = ?", [source]
+        ).fetchone() or (None, None, None, None)
+        new = (
+            json.dumps(row.state) if row.state is not None else old[0],
+            json.dumps(row.items) if row.items is not None else old[1],
+            row.settings if row.settings is not None else old[2],
+            row.watermark if row.watermark is not None else old[3],
+        )
+        if new != tuple(old):
+            self.cursor.execute("DELETE FROM state WHERE source = ?", [source])
+            self.cursor.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", [source, *new, self.id])
+
+    # -- slices
+
+    def _slice(self, piece: Slice) -> int | None:
+        """The number of a slice whose rows are to be added; None for what is counted already."""
+        seen = self.writer.slices_seen.get(piece.name)
+        number = self.registry.slices.get((self.writer.source, piece.name))
+        if seen is None:
+            return self._first_part(piece, number)
+        digest, parts = seen
+        if digest != piece.digest:
+            if not self.writer.tolerant:
+                raise Conflict(piece.name)
+            self.writer.conflicts.append(piece.name)
+            return None
+        if KNOWN in parts or piece.part in parts:
+            return None
+        parts.add(piece.part)
+        return number
+
+    def _first_part(self, piece: Slice, number: int | None) -> int | None:
+        if number is not None and self.registry.digests.get(number) == piece.digest:
+            self.writer.slices_seen[piece.name] = (piece.digest, {KNOWN})
+            return None
+        self.writer.slices_seen[piece.name] = (piece.digest, {piece.part})
+        if number is None:
+            number = len(self.registry.slices) + 1
+            self.registry.slices[self.writer.source, piece.name] = number
+            self.cursor.execute("INSERT INTO slice VALUES (?, ?, ?)", [number, self.writer.source, piece.name])
+        else:
+            self.cursor.execute("INSERT INTO restated VALUES (?)", [number])
+            self.slices = True
+        self.registry.digests[number] = piece.digest
+        self.cursor.execute("INSERT INTO slice_load VALUES (?, ?, ?)", [number, piece.digest, self.id])
+        self.rows += 1
+        return number
+
+    # -- facts
+
+    def _stage(self, record: Fact | Batch | Baseline, slice_number: int) -> None:
+        if isinstance(record, Baseline):
+            self._baseline(record)
+        elif isinstance(record, Batch):
+            self._batch(record, slice_number)
+        else:
+            self.facts += 1
+            self._value(record.series, record.ts, record.value, slice_number, 0 if slice_number else self.facts, 1)
+
+    def _value(self, series: Series, ts: int, value: Ratio | Histogram | Confusion | Moments, slice_number: int,
+               fact: int, sign: int) -> None:  # fmt: skip
+        if isinstance(value, Histogram):
+            number, layout = self.names.series(series, value.layout)
+            moved = self.names.places(value.layout, layout)
+            cells = value.counts or {MISSING: 0}  # an empty histogram takes back what stood in its bucket
+            rows = self.staged["histogram"].rows
+            for place, count in cells.items():
+                target = moved[place] if moved else place
+                rows.append((fact, number, ts, slice_number, target, sign * count, sign * value.sums.get(place, 0)))
+            return
+        layout_of = Layout(digits=value.digits) if isinstance(value, Moments) else None
+        number, _ = self.names.series(series, layout_of)
+        head = (fact, number, ts, slice_number)
+        if isinstance(value, Ratio):
+            self.staged["ratio"].rows.append((*head, sign * value.good, sign * value.total))
+        elif isinstance(value, Confusion):
+            for (actual, predicted), n in (value.cells or {("", ""): 0}).items():
+                self.staged["confusion"].rows.append((*head, actual, predicted, sign * n))
+        else:
+            self.staged["moments"].rows.append((*head, sign * value.n, sign * value.sum, sign * value.squares))
+
+    def _batch(self, batch: Batch, slice_number: int) -> None:
+        index = np.asarray(batch.columns["series"], dtype=np.int64)
+        if not len(index):
+            return
+        numbers, columns = self._numbered(batch, index, dict(batch.columns))
+        ts = np.asarray(columns["ts"], dtype=np.int64)
+        if slice_number:
+            fact = np.zeros(len(index), dtype=np.int64)
+        else:
+            _, inverse = np.unique(np.stack([numbers, ts]), axis=1, return_inverse=True)
+            fact = inverse.reshape(-1) + self.facts + 1
+            self.facts = int(fact.max())
+        chunk = {"fact": fact, "series": numbers, "ts": ts, "slice": np.full(len(index), slice_number)}
+        kind = tables.KINDS[batch.kind]
+        chunk.update({name: columns[name] for name, _ in (*kind.keys, *kind.values)})
+        self.staged[batch.kind].chunks.append(chunk)
+
+    def _numbered(
+        self, batch: Batch, index: np.ndarray[Any, Any], columns: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        found = [self.names.series(one, layout) for one, layout in zip(batch.series, batch.layouts, strict=True)]
+        numbers = np.array([number for number, _ in found], dtype=np.int64)
+        if batch.kind == "histogram":
+            columns["bin"] = self._moved(batch, index, columns["bin"], [layout for _, layout in found])
+        return numbers[index], columns
+
+    def _moved(self, batch: Batch, index: np.ndarray[Any, Any], bins: np.ndarray[Any, Any], numbers: list[int]) -> Any:
+        moved = np.array(bins, dtype=np.int64)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for position, layout in enumerate(batch.layouts):
+            if layout is not None and layout.kind == "categories":
+                groups.setdefault((id(layout), numbers[position]), []).append(position)
+        for (_, number), positions in groups.items():
+            layout = batch.layouts[positions[0]]
+            places = self.names.places(layout, number) if layout is not None else None
+            rows = np.isin(index, positions)
+            here = np.asarray(bins)[rows]
+            for mine, target in (places or {}).items():
+                if mine != target:
+                    moved[np.flatnonzero(rows)[here == mine]] = target
+        return moved
+
+    def _baseline(self, record: Baseline) -> None:
+        number, layout = self.names.series(record.series, record.histogram.layout)
+        moved = self.names.places(record.histogram.layout, layout)
+        series = record.series
+        key = (series.component, series.signal, series.name)
+        if self.registry.baselines.get(key) == layout:
+            return
+        self.registry.baselines[key] = layout
+        bins = sorted(record.histogram.counts)
+        self.cursor.execute(
+            "INSERT INTO baseline VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [*key, layout, record.since, record.until, [moved[b] if moved else b for b in bins],
+             [record.histogram.counts[b] for b in bins], [record.histogram.sums.get(b, 0) for b in bins],
+             self.id],
+        )  # fmt: skip
+        self.rows += 1
+        del number
+
+    def _append(self) -> None:
+        self.names.flush()
+        for name, staged in self.staged.items():
+            kind = tables.KINDS[name]
+            self.cursor.execute(f"DELETE FROM staged_{name}")
+            self._load_staged(kind, staged)
+            if staged.rows or staged.chunks or self.slices:
+                self._differences(kind)
+        self.staged = {name: _Staged() for name in tables.KINDS}
+        self.slices = False
+        self.cursor.execute("DELETE FROM restated")
+
+    def _load_staged(self, kind: tables.Kind, staged: _Staged) -> None:
+        names = ("fact", "series", "ts", "slice", *(n for n, _ in kind.keys), *(n for n, _ in kind.values))
+        chunks = list(staged.chunks)
+        if staged.rows:
+            chunks.append(dict(zip(names, zip(*staged.rows, strict=True), strict=True)))
+        for chunk in chunks:
+            table = pa.table({name: _arrow(chunk[name]) for name in names})
+            self.cursor.register("arriving", table)
+            self.cursor.execute(f"INSERT INTO staged_{kind.name} SELECT * FROM arriving")
+            self.cursor.unregister("arriving")
+
+    def _differences(self, kind: tables.Kind) -> None:
+        run = self.cursor.execute
+        run(tables.fingerprints(kind))
+        rejected = self._contradictions(kind)
+        for width in (BUCKET, HOUR):
+            run(f"DELETE FROM delta_{kind.name}")
+            run(tables.bucket_delta(kind, width))
+            run(tables.slice_delta(kind, width))
+            run(tables.added_delta(kind, width))
+            if rejected:
+                run(tables.back_delta(kind, width), [self.writer.before])
+            written = run(f"SELECT count(*) FROM delta_{kind.name}").fetchone()
+            if written and written[0]:
+                self.rows += int(written[0])
+                for tier in tables.TIERS:
+                    if tier >= width:
+                        run(tables.append(kind, tier), [self.id])
+                if kind.name == "histogram" and width == HOUR:
+                    self._touch()
+        run(tables.remember(kind))
+
+    def _contradictions(self, kind: tables.Kind) -> bool:
+        found = self.cursor.execute(tables.conflicts(kind)).fetchall()
+        if not found:
+            return False
+        if not self.writer.tolerant:
+            raise Conflict(f"{kind.name} of {found[0]}")
+        self.writer.conflicts += [f"{kind.name}, bucket {ts}" for _, ts in found]
+        self.cursor.execute("DELETE FROM rejected")
+        self.cursor.executemany("INSERT INTO rejected VALUES (?, ?)", found)
+        for table in ("print", "staged"):
+            self.cursor.execute(
+                f"DELETE FROM {table}_{kind.name} WHERE (series, ts) IN (SELECT series, ts FROM rejected)"
+            )
+        return True
+
+    # -- what follows from feature histograms
+
+    def _touch(self) -> None:
+        rows = self.cursor.execute(
+            "SELECT DISTINCT s.component, s.environment, s.name, d.ts - d.ts % 86400 FROM delta_histogram d "
+            "JOIN series s ON s.id = d.series WHERE s.signal = 'feature' AND s.segment = '' AND s.stage = 'production'"
+        ).fetchall()
+        self.touched |= {Touched(*row) for row in rows}
+
+    def _drift(self) -> None:
+        if not self.touched:
+            return
+        for number, fact in enumerate(drift_facts(self.cursor, self.registry, self.writer.source, self.touched), 1):
+            self._value(fact.series, fact.ts, fact.value, 0, KNOWN, 1)
+            del number
+        self._append()
+
+    # -- events
+
+    def _events(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        stored = self._stored({(event.kind, event.key) for event in events})
+        changed: dict[tuple[str, str], dict[int, Event]] = {}
+        for event in events:
+            text = content(event)
+            if not self._first_said(event, text):
+                continue
+            key = (event.kind, event.key)
+            attempts = changed.get(key, stored.get(key, {}))
+            old = attempts.get(event.attempt)
+            if old is not None and (old.revision > event.revision or content(old) == text):
+                continue
+            changed.setdefault(key, dict(attempts))[event.attempt] = event
+            self._write_event(event, text)
+        for one, now in changed.items():
+            self._derived(list(stored.get(one, {}).values()), -1)
+            self._derived(list(now.values()), 1)
+
+    def _first_said(self, event: Event, text: str) -> bool:
+        key = (event.kind, event.key, event.attempt)
+        before = self.writer.events_seen.setdefault(key, text)
+        if before == text:
+            return True
+        if not self.writer.tolerant:
+            raise Conflict(f"{event.kind} {event.key}")
+        self.writer.conflicts.append(f"{event.kind} {event.key}")
+        return False
+
+    def _stored(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str], dict[int, Event]]:
+        table = pa.table({"kind": [kind for kind, _ in keys], "key": [key for _, key in keys]})
+        self.cursor.register("arriving", table)
+        rows = self.cursor.execute(
+            "SELECT kind, key, attempt, arg_max(content, load_id) FROM event SEMI JOIN arriving USING (kind, key) "
+            "WHERE source = ? GROUP BY kind, key, attempt",
+            [self.writer.source],
+        ).fetchall()
+        self.cursor.unregister("arriving")
+        found: dict[tuple[str, str], dict[int, Event]] = {}
+        for kind, key, attempt, text in rows:
+            if text:
+                found.setdefault((kind, key), {})[attempt] = event_of(text)
+        return found
+
+    def _write_event(self, event: Event, text: str) -> None:
+        until = max(event.ts, event.ts_latest or event.ts, event.ended or event.ts)
+        self.cursor.execute(
+            "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [self.writer.source, event.kind, event.key, event.attempt, event.revision, event.ts, until,
+             list(event.components), event.environment, event.outcome, text, self.id],
+        )  # fmt: skip
+        self.rows += 1
+
+    def _derived(self, attempts: list[Event], sign: int) -> None:
+        for one in derive.contributions(attempts):
+            for component in one.components:
+                series = Series(one.signal, component=component, environment=one.environment)
+                self._value(series, one.ts, one.value, 0, KNOWN, sign)
+
+    # -- samples and coverage
+
+    def _samples(self, samples: Sequence[Sample]) -> None:
+        if not samples:
+            return
+        newest: dict[tuple[int, int, int, str, int], str] = {}
+        for sample in samples:
+            number, _ = self.names.series(sample.series, None)
+            seconds = int(sample.ts // 1)
+            micros = round((sample.ts - seconds) * 1e6)
+            newest[number, seconds, micros, sample.run, sample.step] = repr(float(sample.value))
+        columns = list(zip(*newest, strict=True))
+        names = ("series", "ts", "micros", "run", "step")
+        table = pa.table({**dict(zip(names, columns, strict=True)), "value": list(newest.values())})
+        self.cursor.register("arriving", table)
+        changed = self.cursor.execute(
+            "INSERT INTO sample SELECT a.series, a.ts, a.micros, a.run, a.step, a.value, ?::BIGINT FROM arriving a "
+            "LEFT JOIN (SELECT series, ts, micros, run, step, arg_max(value, load_id) AS value FROM sample "
+            "SEMI JOIN arriving USING (series, ts) GROUP BY ALL) c USING (series, ts, micros, run, step) "
+            "WHERE c.value IS DISTINCT FROM a.value",
+            [self.id],
+        ).fetchone()
+        self.cursor.unregister("arriving")
+        self.rows += int(changed[0]) if changed else 0
+
+    def _cover(self, pieces: Sequence[Piece]) -> None:
+        wanted: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for piece in pieces:
+            for one in piece.covered:
+                wanted.setdefault((one.component, one.signal), []).append((one.since, one.until))
+            for gap in piece.gaps:
+                self._gap(gap)
+        for (component, signal), spans in wanted.items():
+            asked = union(spans)
+            if not asked:
+                continue
+            known = self.cursor.execute(
+                "SELECT since, until FROM coverage WHERE source = ? AND component = ? AND signal = ? "
+                "AND until >= ? AND since <= ?",
+                [self.writer.source, component, signal, asked[0][0], asked[-1][1]],
+            ).fetchall()
+            fresh = subtract(asked, union(known))
+            rows = [(self.writer.source, component, signal, since, until, self.id) for since, until in fresh]
+            if rows:
+                self.cursor.executemany("INSERT INTO coverage VALUES (?, ?, ?, ?, ?, ?)", rows)
+                self.rows += len(rows)
+
+    def _gap(self, gap: Gap) -> None:
+        row = [self.writer.source, gap.component, gap.signal, gap.since, gap.until, gap.reason]
+        known = self.cursor.execute(
+            "SELECT count(*) FROM gap WHERE source = ? AND component = ? AND signal = ? AND since = ? AND until = ? "
+            "AND reason = ?",
+            row,
+        ).fetchone()
+        if known and not known[0]:
+            self.cursor.execute("INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)", [*row, self.id])
+
+
+def _next(cursor: duckdb.DuckDBPyConnection) -> int:
+    row = cursor.execute("SELECT coalesce(max(load_id), 0) + 1 FROM load").fetchone()
+    return int(row[0]) if row else 1
+
+
+def _arrow(values: Any) -> pa.Array:
+    """A column; integers wider than 64 bits travel as decimals."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return pa.array(values)
+    first = next(iter(values), None)
+    if isinstance(first, str) or first is None:
+        return pa.array(list(values), pa.string())
+    try:
+        return pa.array([int(value) for value in values], pa.int64())
+    except (OverflowError, pa.ArrowInvalid):
+        return pa.array([int(value) for value in values], pa.decimal128(38, 0))
+
+
+def content(event: Event) -> str:
+    """The event as text, equal for equal events; what is absent is left out."""
+    given = {name: value for name, value in asdict(event).items() if value not in (None, "", (), [])}
+    return json.dumps(given, sort_keys=True, ensure_ascii=False)
+
+
+def event_of(text: str) -> Event:
+    """The event of that text."""
+    given: dict[str, Any] = json.loads(text)
+    given["labels"] = tuple((name, value) for name, value in given.get("labels", ()))
+    given["components"] = tuple(given.get("components", ()))
+    return Event(**given)
+
+
+def finding_rows(source: int, pull: int, found: Mapping[tuple[str, str, str], int]) -> list[tuple[Any, ...]]:
+    """Rows of the reject table."""
+    return [(source, pull, kind, reason, place, n) for (kind, reason, place), n in found.items()]
