@@ -29,7 +29,7 @@ _CDF = np.vectorize(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))))
 
 
 def write(folder: Path) -> None:
-    """Probes and requests every five minutes into prometheus/, latency every ten into prometheus-latency/."""
+    """Probes and requests every five minutes, latency every ten."""
     probes = []
     for place, service in enumerate(SERVICES):
         offset = 17 + 31 * place
@@ -49,7 +49,7 @@ def write(folder: Path) -> None:
         ]
         gzipped(folder / "prometheus" / f"http_requests_total-{service.name}.json.gz", _answer(codes))
         gzipped(
-            folder / "prometheus-latency" / f"http_request_duration_seconds_bucket-{service.name}.json.gz",
+            folder / "prometheus" / f"http_request_duration_seconds_bucket-{service.name}.json.gz",
             _answer(_latency(service, times, requests, seen, restarts)),
         )
     gzipped(folder / "prometheus" / "probe_success.json.gz", _answer(probes))

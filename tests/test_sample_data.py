@@ -152,7 +152,7 @@ def test_bad_release(key: str) -> None:
 
     buckets = {
         s["metric"]["le"]: _increase(s)
-        for s in _matrix(FILES / "prometheus-latency/http_request_duration_seconds_bucket-checkout-api.json.gz")
+        for s in _matrix(FILES / "prometheus/http_request_duration_seconds_bucket-checkout-api.json.gz")
     }
     slow = 1 - _within(buckets["0.3"], event).sum() / _within(buckets["+Inf"], event).sum()
     assert slow > 0.8 * event["slow_share"]
