@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,7 +152,9 @@ def load(path: Path) -> Config:
 def parse(text: str, path: Path) -> Config:
     """The configuration of TOML text that stands in `path`; raises ValueError with one sentence."""
     folder = path.parent
-    file = strict.build(_File, _toml(text), "The file", folder, {"source": partial(_sources, folder=folder)})
+    tables = _toml(text)
+    sources = {"source": _sources(tables["source"], folder)} if "source" in tables else {}
+    file = strict.build(_File, tables | sources, "The file", folder, {"source": lambda built: built})
     _zone(file.timezone)
     signals = catalog.built_in() | {signal.name: signal for signal in file.signal}
     _distinct("signal", [*catalog.built_in(), *(signal.name for signal in file.signal)])
@@ -203,9 +205,9 @@ def _toml(text: str) -> dict[str, Any]:
 # --- sources
 
 
-def _sources(tables: object, *, folder: Path) -> tuple[Source, ...]:
+def _sources(tables: object, folder: Path) -> tuple[Source, ...]:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ValueError("write [[source]] with two brackets, because there may be several.")
+        raise ValueError("The file: write [[source]] with two brackets, because there may be several.")
     return tuple(
         _source(table, strict.place("source", number, table), folder) for number, table in enumerate(tables, 1)
     )
