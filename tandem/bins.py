@@ -350,18 +350,26 @@ def digits_of(largest: float) -> int:
 def feature_layout(values: np.ndarray[Any, Any]) -> Layout:
     """The layout of a numeric feature, made from its finite values; other values are ignored.
 
-    At most 20 distinct numbers get a bin each; else 20 bins of equal share and the outer .001, .005 and .01 of both
-    tails, exact by sorting. Without a finite value: one open bin.
+    At most 20 distinct numbers get a bin each (a constant's ends one quantum above it); else 20 bins of equal share
+    and the outer .001, .005 and .01 of both tails, exact by sorting. Without a finite value: one open bin.
     """
     finite = np.asarray(values, dtype=np.float64)
     ordered = np.sort(finite[np.isfinite(finite)]) + 0.0
     if not ordered.size:
         return Layout(digits=12)
-    distinct = np.unique(ordered)
+    digits = digits_of(max(abs(float(ordered[0])), abs(float(ordered[-1]))))
+    distinct = _distinct(ordered)
     if distinct.size > _SEEN:
-        distinct = np.unique(ordered[np.asarray(_PERMILLE) * ordered.size // 1000])
-    largest = max(abs(float(ordered[0])), abs(float(ordered[-1])))
-    return Layout(edges=tuple(distinct.tolist()), digits=digits_of(largest))
+        distinct = _distinct(ordered[np.asarray(_PERMILLE) * ordered.size // 1000])
+    edges = distinct.tolist()
+    if len(edges) == 1:
+        # A constant needs an end too, or whatever rises above it would share its bin.
+        edges.append(edges[0] + float(f"1e{-digits}"))
+    return Layout(edges=tuple(edges), digits=digits)
+
+
+def _distinct(ordered: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(ordered[np.append(True, ordered[1:] != ordered[:-1])])
 
 
 def error_layout(largest: float) -> Layout:
@@ -383,10 +391,15 @@ def quanta(values: np.ndarray[Any, Any], digits: int) -> np.ndarray[Any, Any]:
     """
     scale = float(f"1e{abs(digits)}")
     finite = np.where(np.isfinite(values), values, 0.0)
-    whole = np.rint(finite * scale if digits >= 0 else finite / scale)
+    with np.errstate(over="ignore"):
+        whole = np.rint(finite * scale if digits >= 0 else finite / scale)
     if whole.size and float(np.abs(whole).max()) >= 2.0**63:
-        return np.array([int(one) for one in whole.tolist()], dtype=object)
+        return np.array([_whole(*pair, digits) for pair in zip(finite, whole, strict=True)], dtype=object)
     return whole.astype(np.int64)
+
+
+def _whole(value: float, product: float, digits: int) -> int:
+    return int(product) if math.isfinite(product) else round(Fraction(float(value)) * 10**digits)
 
 
 def codes(layout: Layout, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

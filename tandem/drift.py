@@ -308,6 +308,8 @@ def _deviation(shares: Array, means: Array, grid: Array, opened: tuple[bool, ...
     (b - mean) * (mean - a) / 3 is that of a uniform bin, and 0 where all values are one edge.
     """
     within = np.maximum((grid[1:] - means) * (means - grid[:-1]), 0.0) / 3
+    if len(shares) == 1 and all(opened):
+        return 0.0
     if opened[0]:
         within[0] = _tail_variance(shares[::-1], -means[::-1], -grid[::-1])
     if opened[1]:

@@ -235,6 +235,7 @@ def test_quanta_round_half_to_even_as_python_does():
     huge = bins.quanta(np.array([1e30, 1.0]), 0)
     assert huge.dtype == object
     assert huge.tolist() == [10**30 + 19884624838656, 1]
+    assert bins.quanta(np.array([2.0**1000, np.nan]), 300).tolist() == [2**1000 * 10**300, 0]
 
 
 @settings(deadline=None)
@@ -250,6 +251,13 @@ def test_few_distinct_numbers_get_a_bin_each():
     assert layout.closed == "left"
     assert math.copysign(1, layout.edges[0]) == 1
     assert bins.codes(layout, np.array([0.0, 1.0, 2.0, 3.0, -1.0])).tolist() == [1, 2, 3, 4, 0]
+
+
+@pytest.mark.parametrize("constant", [0.0, 7.0, -1e15, 1e-320, 1e300])
+def test_a_constant_has_a_bin_of_its_own(constant):
+    layout = bins.feature_layout(np.full(5, constant))
+    others = np.array([constant - abs(constant) - 1, constant, constant + abs(constant) + 1])
+    assert bins.codes(layout, others).tolist() == [0, 1, 2]
 
 
 def test_quantile_bins_are_exact():

@@ -32,6 +32,8 @@ def moments(values, digits=9) -> Moments:
     return Moments(len(whole), sum(whole), sum(one * one for one in whole), digits)
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:A single label was found")
+
 labels = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("ab")), min_size=1, max_size=40)
 many = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), min_size=1, max_size=60)
 
