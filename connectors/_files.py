@@ -206,11 +206,15 @@ def _inside(folder: FolderItem, recognised: Callable[[Item], bool]) -> Iterator[
         yield from walk(folder.path / part, folder.given, recognised)
 
 
-def lines(item: Item) -> Iterator[str]:
-    """The lines of a UTF-8 text without their ends; raises SourceRefused, with the line, for another encoding."""
+def lines(item: Item, *, ends: bool = False) -> Iterator[str]:
+    """The lines of a UTF-8 text without their ends; with `ends` whole ones keep a newline, a cut-off last one has none.
+
+    Raises SourceRefused, with the line, for another encoding.
+    """
     with item.open() as opened:
         for number, raw in enumerate(_raw_lines(item, opened), 1):
-            yield _decoded(item, raw, number)
+            line = _decoded(item, raw, number)
+            yield line + "\n" if ends and raw.endswith(b"\n") else line
 
 
 def text(item: Item) -> str:

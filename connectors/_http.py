@@ -19,7 +19,7 @@ from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 import requests  # noqa: TID251 - this is the one module that may
 import urllib3
@@ -102,6 +102,10 @@ class _Request:
         return f"{self.method} {origin}{parts.path}"
 
 
+class TooLarge(SourceRefused):
+    """The answer is over the byte cap: a connector that can ask for less does, for others it is a refusal."""
+
+
 class _Again(Exception):
     """This attempt failed in a way that may pass; `wait` is how long the server asks to wait, if it does."""
 
@@ -136,7 +140,7 @@ def open_client(
     limits = LIMITS
     transport: _Transport
     if base.startswith("file:"):
-        transport, base = _Recording(Path(unquote(base.removeprefix("file:")))), ""
+        transport, base = _Recording(Path(base.removeprefix("file:").removeprefix("//"))), ""
     else:
         _check_base(base)
         transport = _Wire(config.common.ca_file, limits)
@@ -395,7 +399,7 @@ class _Wire:
         for piece in response.raw.stream(65536, decode_content=True):
             size += len(piece)
             if size > self._limits.bytes:
-                raise SourceRefused(
+                raise TooLarge(
                     f"{request.name} answered with more than {self._limits.bytes / 1e6:g} MB; ask for less at once."
                 )
             pieces.append(piece)
