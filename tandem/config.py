@@ -311,13 +311,19 @@ def _mentions(source: Source, signals: Mapping[str, catalog.Signal]) -> Iterator
 
 
 def _check_names(file: _File, names: tuple[str, ...]) -> None:
-    if any(source.common.discover or getattr(source.config, "component_from", None) for source in file.source):
+    if any(_finds_components(source) for source in file.source):
         return
     for component in file.component:
         for other in component.depends_on:
             _known_component(other, names, f"[[component]] {strict.quoted(component.name)}: depends_on")
     for number, objective in enumerate(file.objective, 1):
         _known_component(objective.component, names, strict.place("objective", number, vars(objective)))
+
+
+def _finds_components(source: Source) -> bool:
+    """Whether its components are only known once it is read."""
+    tables = (source.config, *getattr(source.config, "signal", ()))
+    return source.common.discover or any(getattr(table, "component_from", None) for table in tables)
 
 
 def _known_component(name: str, names: tuple[str, ...], where: str) -> None:

@@ -24,8 +24,9 @@ from tandem.connect import About, Common, Rule, setting
 @dataclass(frozen=True)
 class Query:
     signal: str
-    component: str
+    component: str = ""
     up: str = ""
+    component_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -332,6 +333,8 @@ def test_an_objective_of_what_is_discovered_cannot_be_known_before(read: Callabl
     objective = '[[objective]]\ncomponent = "later"\nsignal = "latency"\n'
     assert read(SOURCE + "discover = true\n" + objective).objectives
     assert read(SOURCE + 'component_from = "service.name"\n' + objective).objectives
+    query = '[[source.signal]]\nsignal = "latency"\ncomponent_from = "service"\n'
+    assert read(SOURCE + query + objective).objectives
 
 
 def test_a_missing_file_and_one_in_another_encoding(tmp_path: Path) -> None:
