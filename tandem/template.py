@@ -119,7 +119,7 @@ def block(connector: str) -> str:
     used = set(tomllib.loads(keys + tables)["source"][0]) | set(_COMMENTED_KEY.findall(keys))
     own = [one for one in dataclasses.fields(module.Config) if _key(one) not in used | {"common"}]
     lines = [
-        f"# {module.ABOUT.reads}",
+        f"# {sentence(module.ABOUT.reads)}",
         *keys.splitlines(),
         *(line for one in own for line in _optional(_key(one), _doc(one), _written(one))),
         "",
@@ -140,8 +140,13 @@ def uncommented(text: str) -> str:
     return re.sub(r"(?m)^# ?", "", text)
 
 
+def sentence(text: str) -> str:
+    """`text` with a capital and a full stop: connectors describe themselves in phrases and in sentences."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
 def _short_block(name: str) -> str:
-    return commented(f"# {connect.load(name).ABOUT.reads}\n" + "".join(_example(name)))
+    return commented(f"# {sentence(connect.load(name).ABOUT.reads)}\n" + "".join(_example(name)))
 
 
 def _example(name: str) -> tuple[str, str]:
@@ -155,7 +160,7 @@ def _example(name: str) -> tuple[str, str]:
 
 
 def _optional(key: str, doc: str, example: str) -> Iterator[str]:
-    yield f"# {doc}"
+    yield f"# {sentence(doc)}"
     yield f"# {key} = {example}"
 
 

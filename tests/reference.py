@@ -71,14 +71,14 @@ def _connectors() -> Iterator[str]:
         module = connect.load(name)
         about = module.ABOUT
         yield f"#### {name}\n"
-        yield f"{about.reads}\n"
+        yield f"{template.sentence(about.reads)}\n"
         for word, values in (
             ("Also called", about.aliases), ("Signals", about.signals), ("Events", about.events),
             ("Labels", about.labels), ("Files", about.files),
         ):  # fmt: skip
             if values:
                 yield f"- {word}: {_listed(values, code=word != 'Files')}"
-        yield from (f"- {limit}" for limit in about.limits)
+        yield from (f"- {template.sentence(limit)}" for limit in about.limits)
         yield ""
         yield from _table(("key", "meaning"), ((f"`{key}`", doc) for key, doc in keys(module.Config)))
 
