@@ -9,7 +9,8 @@ import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tandem import connect
 
@@ -118,10 +119,11 @@ def block(connector: str) -> str:
     keys, tables = _example(name)
     used = set(tomllib.loads(keys + tables)["source"][0]) | set(_COMMENTED_KEY.findall(keys))
     own = [one for one in dataclasses.fields(module.Config) if _key(one) not in used | {"common"}]
+    hints = get_type_hints(module.Config)
     lines = [
         f"# {sentence(module.ABOUT.reads)}",
         *keys.splitlines(),
-        *(line for one in own for line in _optional(_key(one), _doc(one), _written(one))),
+        *(line for one in own for line in _optional(_key(one), _doc(one), _written(one, hints[one.name]))),
         "",
         "# Keys of every source:",
         *(line for key, (doc, example) in COMMON.items() if key not in used for line in _optional(key, doc, example)),
@@ -172,13 +174,25 @@ def _doc(one: dataclasses.Field[Any]) -> str:
     return str(one.metadata.get("doc", ""))
 
 
-def _written(one: dataclasses.Field[Any]) -> str:
-    """The example of a field as TOML, else its default, else an empty text."""
-    example = one.metadata.get("example")
-    for value in (example, one.default):
+def _written(one: dataclasses.Field[Any], hint: Any) -> str:
+    """The example of a field as TOML, else its default, else a value of its type."""
+    for value in (one.metadata.get("example"), one.default):
         if value is not None and value is not dataclasses.MISSING:
             return toml(value)
-    return '""'
+    return _placeholder(hint)
+
+
+def _placeholder(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _placeholder(arguments[0])
+    if origin is Literal:
+        return toml(arguments[0])
+    if origin in (Mapping, dict):
+        return "{}"
+    if origin is tuple:
+        return "[]"
+    return {int: "0", float: "0.0", bool: "false"}.get(hint, '""')
 
 
 def toml(value: Any) -> str:
