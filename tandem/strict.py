@@ -63,12 +63,12 @@ def known(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
 
 
 def nearest(word: str, words: tuple[str, ...]) -> str:
-    """The end of a sentence that names the nearest of `words`, and all of them where none is near."""
+    """The end of a sentence that names the nearest of `words`, and some more where none is near."""
     if not words:
         return "none is known"
-    best = get_close_matches(word, words, 1, 0.0)[0]
-    near = get_close_matches(word, (best,), 1, 0.5)
-    return f"the nearest known one is {quoted(best)}" + ("" if near else f" of {', '.join(sorted(words))}")
+    best = [quoted(one) for one in get_close_matches(word, words, 8, 0.0)]
+    near = get_close_matches(word, words, 1, 0.5) or len(best) == 1
+    return f"the nearest known one is {best[0]}" + ("" if near else f", then {', '.join(best[1:])}")
 
 
 def quoted(name: str) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tandem.records import BUCKET
+from tandem.strict import quoted
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 """Seconds of the units of a duration; a month (M) and a year (y) are calendar steps and stand only after `now`."""
@@ -44,7 +45,7 @@ def parse(text: str, now: int) -> int:
         return _of_epoch(given)
     if _CLOCK.fullmatch(given):
         return iso(given)
-    raise ValueError(f'"{_short(given)}" is not a time: write now-24h, 2026-11-20T18:00Z, a date, or epoch seconds.')
+    raise ValueError(f"{quoted(given)} is not a time: write now-24h, 2026-11-20T18:00Z, a date, or epoch seconds.")
 
 
 def iso(text: str, zone_name: str | None = None) -> int:
@@ -54,18 +55,18 @@ def iso(text: str, zone_name: str | None = None) -> int:
     """
     match = _CLOCK.fullmatch(text.strip())
     if not match:
-        raise ValueError(f'"{_short(text)}" is not an ISO 8601 time such as 2026-11-20T18:00:00Z.')
+        raise ValueError(f"{quoted(text)} is not an ISO 8601 time such as 2026-11-20T18:00:00Z.")
     leap = match["second"] == "60"
     clock = match["minute"] + ("59" if leap else match["second"] or "00")
     basic = f"{match['date'].replace('-', '')}T{clock}{(match['offset'] or '').upper()}".replace(":", "")
     try:
         when = datetime.fromisoformat(basic)
     except ValueError:
-        raise ValueError(f'"{_short(text)}" names a day or an hour that does not exist.') from None
+        raise ValueError(f"{quoted(text)} names a day or an hour that does not exist.") from None
     if when.tzinfo:
         return int(when.timestamp()) + leap
     if zone_name is None:
-        raise ValueError(f'"{_short(text)}" has no offset: add Z or an offset such as +01:00, or set a timezone.')
+        raise ValueError(f"{quoted(text)} has no offset: add Z or an offset such as +01:00, or set a timezone.")
     return local(when, zone_name) + leap
 
 
@@ -79,7 +80,7 @@ def text(ts: float) -> str:
 def duration(text: str) -> int:
     """Seconds of "90s", "5m", "1h30m", "28d" or "2w"; raises ValueError with one sentence."""
     if not _DURATION.fullmatch(text):
-        raise ValueError(f'"{_short(text)}" is not a duration: write a number and s, m, h, d or w, such as 5m or 28d.')
+        raise ValueError(f"{quoted(text)} is not a duration: write a number and s, m, h, d or w, such as 5m or 28d.")
     return sum(int(number) * UNITS[unit] for number, unit in _PART.findall(text))
 
 
@@ -104,7 +105,7 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError(f'"{_short(name)}" is not a time zone: write a name such as Europe/Berlin or UTC.') from None
+        raise ValueError(f"{quoted(name)} is not a time zone: write a name such as Europe/Berlin or UTC.") from None
 
 
 def local(when: datetime, zone_name: str) -> int:
@@ -137,7 +138,7 @@ def _stepped(given: str, steps: str, now: int) -> int:
     except (ValueError, OverflowError):
         ts = -1
     if not FIRST <= ts <= LAST:
-        raise ValueError(f'"{_short(given)}" lies outside the years 1970 to 9999.')
+        raise ValueError(f"{quoted(given)} lies outside the years 1970 to 9999.")
     return ts
 
 
@@ -168,9 +169,5 @@ def _of_epoch(given: str) -> int:
     number = int(given[:20])
     ts = number // 1000 if number >= 10**11 else number
     if ts > LAST:
-        raise ValueError(f'"{_short(given)}" is neither epoch seconds nor epoch milliseconds before the year 10000.')
+        raise ValueError(f"{quoted(given)} is neither epoch seconds nor epoch milliseconds before the year 10000.")
     return ts
-
-
-def _short(given: str) -> str:
-    return given if len(given) <= 60 else given[:57] + "..."

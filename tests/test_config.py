@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -17,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem import connect
-from tandem.config import Config, ConfigError, load, missing_environment
+from tandem.config import Config, ConfigError, load, missing_environment, parse
 from tandem.connect import About, Common, Rule, setting
+from tandem.template import toml
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ LATENCY = '[[objective]]\ncomponent = "a"\nsignal = "latency"\n'
 
 REFUSED = {
     'stroe = "x"': 'unknown key "stroe"; the nearest known one is "store"',
-    'zzz = "x"': "of component, objective, signal, source, store, timezone",
+    'zzz = "x"': 'the nearest known one is "',
     '"a\\nb" = 1': 'unknown key "a\\nb"',
     "store = 7": "store must be text in quotes",
     'timezone = "Mars/Olympus"': '"Mars/Olympus" is not a time zone',
@@ -306,6 +309,40 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert refused.value.message.endswith(".")
 
 
+JUNK = (7, -1, 1.5, True, "", "x\ny", "\0", [], [[]], ["a", 1], {}, {"name": 3}, [{}], [{"a": "b"}], "a" * 9999)
+
+
+def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in nested tables and lists."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        yield from places(inner, (*path, key))
+
+
+def with_junk(tables: Any, path: tuple[Any, ...], junk: object) -> Any:
+    changed = copy.deepcopy(tables)
+    holder = changed
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = junk
+    return changed
+
+
+def test_any_value_in_any_place_is_read_or_refused_in_one_sentence() -> None:
+    tables = tomllib.loads(WHOLE)
+    tables["source"][0]["since"] = "2026-08-01"
+    refused = []
+    for path in list(places(tables))[1:]:
+        for junk in JUNK:
+            text = "\n".join(f"{key} = {toml(value)}" for key, value in with_junk(tables, path, junk).items())
+            try:
+                parse(text, Path("/x/tandem.toml"))
+            except ValueError as error:
+                refused.append(str(error))
+    assert len(refused) > 500
+    assert [said for said in refused if "\n" in said or len(said) > 700 or not said.endswith(".")] == []
+
+
 def signal_table(**changes: object) -> str:
     texts = {"name": "x", "side": "system", "kind": "ratio", "good": "ratio", "title": "X", "unit": "", "of": ""}
     table = texts | {"meaning": "Share of x."}
@@ -375,8 +412,6 @@ def test_a_token_file_that_others_can_read_is_refused(read: Callable[[str], Conf
 
 @given(st.decimals(min_value="0.0001", max_value="0.9999", places=4))
 def test_a_target_is_the_number_that_was_written(target: object) -> None:
-    from tandem.config import parse
-
     text = f'[[component]]\nname = "a"\n[[objective]]\ncomponent = "a"\nsignal = "latency"\ntarget = {target}\n'
     assert parse(text, Path("/x/tandem.toml")).objectives[0].target == Fraction(str(target))
 
