@@ -7,8 +7,9 @@ import json
 import os
 import re
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ MAGIC = b"SQLite format 3\x00"
 _STATUS = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
 _SMALL = 1_000_000
 """Bytes of a meta file, a parameter or a tag; MLflow's own limits lie far below."""
+_LINE = 10_000
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_FUNCTION}
 _NO_EXPERIMENT_ID = re.compile(r"\D")
 
@@ -106,11 +108,15 @@ class Database:
         ]
         return sorted(runs, key=lambda run: (run.start or 0, run.id))
 
-    def points(self, runs: Sequence[Run]) -> Mapping[str, list[Point]]:
-        """The metric histories of these runs, by run."""
+    def points(self, runs: Sequence[Run], at_most: int) -> Mapping[str, list[Point]]:
+        """The metric histories of these runs, by run, one point more than `at_most` of each metric."""
         found: dict[str, list[Point]] = defaultdict(list)
+        seen: Counter[tuple[str, str]] = Counter()
         columns = ("run_uuid", "key", "value", "timestamp", "step", "is_nan")
         for row in self._rows("metrics", columns, "run_uuid", [run.id for run in runs]):
+            seen[row["run_uuid"], row["key"]] += 1
+            if seen[row["run_uuid"], row["key"]] > at_most + 1:
+                continue
             value = None if row["is_nan"] else number(row["value"])
             point = Point(_text(row["key"]), value, whole(row["timestamp"]) or 0, whole(row["step"]) or 0)
             found[_text(row["run_uuid"])].append(point)
@@ -218,12 +224,12 @@ class Folder:
         ]
         return sorted(runs, key=lambda run: (run.start or 0, run.id))
 
-    def points(self, runs: Sequence[Run]) -> Mapping[str, list[Point]]:
-        """The metric histories of these runs, by run."""
+    def points(self, runs: Sequence[Run], at_most: int) -> Mapping[str, list[Point]]:
+        """The metric histories of these runs, by run, one point more than `at_most` of each metric."""
         found = {}
         for run in runs:
             place = self._path / run.experiment_id / run.id / "metrics"
-            found[run.id] = [point for key, path in _files(place) for point in _points(key, path)]
+            found[run.id] = [point for key, path in _files(place) for point in islice(_points(key, path), at_most + 1)]
         return found
 
     def _experiments(self) -> Iterator[tuple[Path, dict[str, str]]]:
@@ -321,14 +327,21 @@ def _unquoted(text: str) -> str:
 
 
 def _points(key: str, path: Path) -> Iterator[Point]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            part = line.split()
-            if not part:
-                continue
-            at = whole(part[0])
+    for line in _lines(path):
+        part = line.split()
+        if part:
             value = number(part[1]) if len(part) > 1 else None
-            yield Point(key, value, at or 0, (whole(part[2]) if len(part) > 2 else 0) or 0)
+            step = whole(part[2]) if len(part) > 2 else 0
+            yield Point(key, value, whole(part[0]) or 0, step or 0)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            while line := lines.readline(_LINE):
+                yield line
+    except OSError:
+        raise _unreadable(path) from None
 
 
 def _meta(folder: Path) -> dict[str, str]:
@@ -337,8 +350,15 @@ def _meta(folder: Path) -> dict[str, str]:
 
 
 def _small(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_SMALL).decode("utf-8", "replace")
+    try:
+        with path.open("rb") as file:
+            return file.read(_SMALL).decode("utf-8", "replace")
+    except OSError:
+        raise _unreadable(path) from None
+
+
+def _unreadable(path: Path) -> SourceRefused:
+    return SourceRefused(f"{path} cannot be read; check its permissions, and that MLflow is not just writing there.")
 
 
 def _folders(path: Path) -> list[Path]:

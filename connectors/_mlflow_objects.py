@@ -74,11 +74,12 @@ def number(given: object) -> float | None:
 
 
 def whole(given: object) -> int | None:
-    """The integer in a field that may hold text or nothing."""
+    """The integer in a field that may hold text or nothing; None for one that no database could hold."""
     try:
-        return int(given)  # type: ignore[call-overload, no-any-return]
+        value = int(given)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
         return None
+    return value if -(2**63) <= value < 2**63 else None
 
 
 def in_order(points: Iterable[Point]) -> list[Point]:

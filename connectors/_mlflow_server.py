@@ -109,26 +109,18 @@ class Server:
             raise SourceDown("POST runs/search gives the same page again and again; it is asked at the next pull.")
 
     def histories(self, run: Run, wanted: Callable[[str], bool], at_most: int) -> tuple[list[Point], bool]:
-        """Every point of the wanted metrics of a run, and whether these are certainly all."""
+        """The points of the wanted metrics of a run, one more than `at_most` of each, and whether none is missing."""
         points: list[Point] = []
         complete = True
         for newest in run.latest:
             if not wanted(newest.key):
                 continue
             history = self._history(run.id, newest.key, at_most)
-            if len(history) > at_most:
-                history = history[:at_most]
-                self._findings.append(
-                    Finding("remark", f"only the first {at_most:,} points were read", f'run {run.id}, "{newest.key}"')
-                )
-            elif newest not in history:
+            if newest not in history and len(history) <= at_most:
                 complete = False
                 history.append(newest)
-                self._findings.append(
-                    Finding(
-                        "remark", "a history lacks its newest point; it is read again", f'run {run.id}, "{newest.key}"'
-                    )
-                )
+                where = f'run {run.id}, metric "{newest.key}"'
+                self._findings.append(Finding("remark", "a history lacks its newest point; it is read again", where))
             points += history
         return points, complete
 

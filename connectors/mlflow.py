@@ -30,6 +30,8 @@ _RECORDS = 20_000
 """A page is sent on when it holds this many."""
 _REMEMBERED = 10_000
 """Runs whose newest metrics are remembered; with their ids this stays below 1 MiB."""
+_RUNS_OF_A_FILE = 10
+"""Runs whose histories are held at once; one run can have a million points."""
 _PARAMS = 30
 _TEXT = 200
 _FIRST_MS, _LAST_MS = 365 * DAY * 1000, 253_402_300_799_999
@@ -59,7 +61,7 @@ class Config:
         default=_EVALUATION,
         example=("val_*", "holdout/*"),
     )
-    max_points: int = setting("Points of one metric of one run, the first ones; what lies beyond is reported.",
+    max_points: int = setting("Most points of one metric of one run; it is said where there are more.",
                               default=100_000, example=100_000)  # fmt: skip
     auth: Literal["bearer", "basic"] = setting(
         'How the token is sent; for "basic" it is the base64 of user:password.', default="bearer", example="basic"
@@ -234,12 +236,16 @@ class _Writer:
     def samples(self, run: Run, points: Iterable[Point]) -> tuple[list[Sample], list[Finding], bool]:
         """The samples of a run's histories, what was rejected, and whether nothing lies at or after `until`."""
         rejects: Counter[tuple[str, str]] = Counter()
+        read: Counter[str] = Counter()
         found: list[Sample] = []
         whole_history = True
         for point in in_order(points):
             if not self.reads(point.key):
                 continue
-            if _seconds(point.at) is None:
+            read[point.key] += 1
+            if read[point.key] > self.config.max_points:
+                rejects["a metric with more points than max_points", point.key] += 1
+            elif _seconds(point.at) is None:
                 rejects["a metric without a time", point.key] += 1
             elif point.value is None:
                 rejects["a metric that is no finite number", point.key] += 1
@@ -516,9 +522,9 @@ def _unmatched(config: Config, experiments: bool, models: bool) -> list[Finding]
     return found
 
 
-def _chunks(runs: Sequence[Run]) -> Iterator[Sequence[Run]]:
-    for start in range(0, len(runs), RUNS):
-        yield runs[start : start + RUNS]
+def _chunks(runs: Sequence[Run], size: int = RUNS) -> Iterator[Sequence[Run]]:
+    for start in range(0, len(runs), size):
+        yield runs[start : start + size]
 
 
 def _age(run: Run) -> tuple[int, str]:
@@ -546,8 +552,8 @@ def _read(
     told = not any(_later(ms, until) for run in everything for ms in (run.start, run.end))
     told = told and not any(_later(version.created, until) for version in versions)
     told = told and len(registry.models) == sum(_matches(model.name, config.models) for model in models)
-    for batch in _chunks([run for run in before if _matches(run.experiment, config.experiments)]):
-        points = export.points(batch)
+    for batch in _chunks([run for run in before if _matches(run.experiment, config.experiments)], _RUNS_OF_A_FILE):
+        points = export.points(batch, config.max_points)
         for records, findings, all_seen in _with_points(writer, batch, points):
             told = told and all_seen
             yield Page(records, covered=covered, findings=findings)

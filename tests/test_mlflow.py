@@ -448,10 +448,25 @@ def test_a_history_that_lacks_its_newest_point_is_read_again(replay: Replay, ser
     assert samples(pull(server, NOW + 300, state(first)), "f1", FOREST)
 
 
-def test_a_very_long_history_is_cut_and_said(replay: Replay, server: Running) -> None:
-    pages = pull(server, max_points=5)
-    assert len(samples(pages, "val_accuracy", SGD)) == 5
-    assert any("only the first 5 points" in f.reason for f in findings(pages))
+def test_a_very_long_history_is_cut_and_said(replay: Replay, server: Running, tmp_path: Path) -> None:
+    replay.write_folder(tmp_path)
+    for pages in (pull(server, max_points=5), parsed(DATABASE, max_points=5), parsed(tmp_path, max_points=5)):
+        assert len(samples(pages, "val_accuracy", SGD)) == 5
+        assert [f.where for f in findings(pages) if "max_points" in f.reason and "accuracy" in f.where] == [
+            f'run {SGD}, metric "val_accuracy"'
+        ]
+
+
+def test_a_pull_that_was_killed_goes_on_from_any_page(replay: Replay, server: Running) -> None:
+    replay.cap = 2
+    pages = pull(server, first=True)
+    whole = records(pages)
+    assert len(pages) > 4
+    for number in range(1, len(pages)):
+        known = state(pages[:number])
+        rest = pull(server, NOW + 300, known)
+        again = {r for r in records(rest) if not (isinstance(r, Event) and r.kind == "promotion")}
+        assert records(pages[:number]) | again == whole
 
 
 def test_an_answer_that_is_not_mlflows_is_said(replay: Replay, server: Running) -> None:
@@ -611,6 +626,30 @@ def test_a_cut_off_database_is_one_sentence(tmp_path: Path) -> None:
     cut.write_bytes(DATABASE.read_bytes()[:40_000])
     with pytest.raises(SourceRefused, match=r"cut\.db is no sound sqlite database .*export it again"):
         list(mlflow.parse(_files.item(cut, Given()), config()))
+
+
+@pytest.mark.parametrize("line", ["garbage", "1795248040000", "1795248040000 x 0", "\x00" * 20_000, "9" * 5_000])
+def test_a_broken_line_of_a_metric_is_rejected_and_the_rest_lands(replay: Replay, tmp_path: Path, line: str) -> None:
+    replay.write_folder(tmp_path)
+    place = tmp_path / "2" / LOGREG / "metrics" / "f1"
+    place.write_text(f"{line}\n1795248041000 0.5 {10**30}\n1795248042000 0.25 7")
+    pages = parsed(tmp_path)
+    assert [(s.value, s.step) for s in samples(pages, "f1", LOGREG)] == [(0.5, 0), (0.25, 7)]
+    assert [f for f in findings(pages) if f.kind == "reject" and LOGREG in f.where]
+
+
+def test_a_file_that_may_not_be_read_is_said(replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay.write_folder(tmp_path)
+    real = Path.open
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == "f1":
+            raise PermissionError
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SourceRefused, match="f1 cannot be read; check its permissions"):
+        parsed(tmp_path)
 
 
 def test_text_that_is_not_utf8_lands(tmp_path: Path) -> None:
