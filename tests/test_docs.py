@@ -29,8 +29,9 @@ def blocks(document: str, language: str = "") -> list[str]:
 
 def shown_commands() -> Iterator[list[str]]:
     text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS)
-    for line in re.findall(r"(?m)^tandem .*$|&& (tandem .*)$", text) + re.findall(r"`(tandem [a-z][^`]*)`", text):
-        yield shlex.split(line.partition("&&")[0])[1:]
+    before_reference = text.replace(reference.stands_in(README), "")
+    for line in re.findall(r"(?m)^(?:.*&& )?(tandem [a-z].*)$|`(tandem [a-z][^`]*)`", before_reference):
+        yield shlex.split("".join(line).partition("&&")[0])[1:]
 
 
 def test_the_reference_is_what_the_code_says_of_itself() -> None:
