@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 from dashboard import text
 from dashboard.text import hx
 from dashboard.view import View
-from tandem.report import Card, Cell, Change, FeatureDrift, Overview, Row, Side, SourceState
+from tandem.shown import Card, Cell, Change, FeatureDrift, Overview, Row, Side, SourceState
 
 WORDS = {"ok": "On target", "at risk": "At risk", "breached": "Breached", "unknown": "No data"}
 CLASSES = {"ok": "x-ok", "at risk": "x-risk", "breached": "x-bad", "unknown": "x-none"}
@@ -27,20 +26,13 @@ SOURCE_STATES = {"up to date": "ok", "late": "at risk", "failing": "breached"}
 ROWS = 100
 """Rows of the matrix that are drawn; they come worst first, and the rest are counted."""
 LISTED = 14
+NONE = "–"
 SHAPES = {
     "ok": '<circle cx="5" cy="5" r="4" fill="var(--mark)"/>',
     "at risk": '<path d="M5 .6 9.8 9.4H.2Z" fill="var(--ink)"/>',
     "breached": '<path d="M5 0 10 5 5 10 0 5Z" fill="var(--ink)"/>',
     "unknown": '<circle cx="5" cy="5" r="3.7" fill="none" stroke="var(--mark)" stroke-width="1.5"/>',
 }
-
-
-@dataclass(frozen=True)
-class Words:
-    """A piece of markup with its plain twin for screen readers."""
-
-    shown: str
-    said: str
 
 
 def glyph(state: str) -> str:
@@ -66,10 +58,10 @@ def link(href: str, label: str, classes: str = "x-link") -> str:
 def header(title: str, note: str, age: str, state: str = "", words: str = "") -> str:
     """The title block: name, state, window, age of the data."""
     mark = chip(state, words) if state else ""
-    old = f'<span class="x-muted h-age">{hx(age)}</span>' if age else ""
+    said = " · ".join(part for part in (note, age) if part)
     return (
         f'<div class="h-head"><div class="h-line"><h1>{hx(title)}</h1>{mark}'
-        f'<span class="x-muted">{hx(note)}</span>{old}</div></div>'
+        f'<span class="x-muted">{hx(said)}</span></div></div>'
     )
 
 
@@ -200,7 +192,7 @@ def budget_words(cell: Cell) -> str:
     if objective is None:
         return "no objective"
     if objective.budget_left is None:
-        return cell.reason or "budget not known"
+        return hx(cell.reason or "budget not known")
     left = objective.budget_left
     said = (
         f"{text.digits(abs(left) * 100, 2 if abs(left) < 1 else 3)}{text.NARROW}% {'overspent' if left < 0 else 'left'}"
@@ -210,25 +202,32 @@ def budget_words(cell: Cell) -> str:
 
 def _burn(burn: Mapping[str, float | None]) -> str:
     window = next((name for name in ("6h", "1h", "1d", "3d", *burn) if burn.get(name) is not None), None)
-    return f" · burn {text.burn(burn[window])}" if window else ""
+    if not window:
+        return ""
+    rate = text.burn(burn[window])
+    return f'<span class="c-dot"> · </span><span class="c-burn" title="over {hx(window)}">burn {rate}</span>'
 
 
-def card(shown: Cell, href: str, *, attention: int = 0, components: int = 0) -> str:
+def card(shown: Cell, href: str = "", *, attention: int = 0, components: int = 0) -> str:
     """One card: name and state; value; what it counts and the target; budget left and burn."""
     number, unit = card_value(shown)
     objective = shown.objective
-    aim = f"<span>target {text.target(objective.target)} over {hx(objective.window)}</span>" if objective else ""
+    aim = ""
+    if objective:
+        aim = f'<span class="c-aim">target {text.target(objective.target)}, {hx(objective.window)}</span>'
     bar = budget(objective.budget_left) if objective and objective.budget_left is not None else ""
     word = WORDS[shown.state] if shown.state != "unknown" else _unknown(shown)
     whose = f' title="Budget of {hx(shown.component)}, the worst of {components}"' if components > 1 else ""
+    tag, link_to = ("a", f' data-go href="{hx(href, 4000)}"') if href else ("div", "")
     extra = f"; {attention} of {components} need attention" if attention else ""
     return (
-        f'<a class="c-card x-{shown.side} {CLASSES[shown.state]}" data-go href="{hx(href, 4000)}"{whose}>'
+        f'<{tag} class="c-card x-{shown.side} {CLASSES[shown.state]}"{link_to}{whose}>'
         f'<span class="c-top"><span class="c-name">{hx(shown.title)}</span>{chip(shown.state, word)}</span>'
         f'<span><span class="c-value">{hx(number)}<small>{hx(unit)}</small></span>'
         f'<span class="c-of"><span>{hx(shown.of)}</span>{aim}{hidden(extra) if extra else ""}</span></span>'
         f"{spark(shown.spark, shown.spark_target, shown.immature)}"
-        f'<span class="c-foot"><span>Error budget</span>{bar}<span class="c-left">{budget_words(shown)}</span></span></a>'
+        f'<span class="c-foot"><span>{hidden("Error budget")}<span aria-hidden="true">Budget</span></span>{bar}'
+        f'<span class="c-left">{budget_words(shown)}</span></span></{tag}>'
     )
 
 
@@ -285,24 +284,20 @@ def matrix(
         f'<div class="m-scroll" style="--cells:{cells}"><table class="m-table" role="grid">'
         '<caption class="x-hide">State of each product: one row per service and its model, worst first. '
         "Arrow keys move between cells.</caption>"
-        f"<thead>{_matrix_heads(used)}</thead><tbody>{body}</tbody></table></div>{more}"
+        f"{_matrix_heads(used)}<tbody>{body}</tbody></table></div>{more}"
     )
 
 
 def _matrix_heads(used: Mapping[Side, tuple[tuple[str, str], ...]]) -> str:
-    groups, names = "", ""
-    for side, columns in used.items():
-        lead = "Product · service" if side == "system" else "Paired model" if len(used) > 1 else "Product · model"
-        groups += f'<td class="m-lead">{hidden("")}</td>' if columns else ""
-        groups += (
-            f'<th class="m-group x-{side}" scope="colgroup" colspan="{len(columns)}">{SIDES[side]}</th>'
-            if columns
-            else ""
-        )
+    widths, groups, names = "", "", ""
+    for i, (side, columns) in enumerate(used.items()):
+        lead = "Product · service" if side == "system" else "Paired model" if i else "Product · model"
+        spanned = f'<th class="m-group x-{side}" scope="colgroup" colspan="{len(columns)}">{SIDES[side]}</th>'
+        widths += f'<col class="{"m-short" if i else "m-wide"}">' + "<col>" * len(columns)
+        groups += '<td role="gridcell"></td>' + (spanned if columns else "")
         names += f'<th class="m-lead" scope="col">{lead}</th>'
         names += "".join(f'<th scope="col">{hx(title)}</th>' for _, title in columns)
-        groups += "" if columns else "<td></td>"
-    return f'<tr role="row">{groups}</tr><tr role="row">{names}</tr>'
+    return f'<colgroup>{widths}</colgroup><thead><tr role="row">{groups}</tr><tr role="row">{names}</tr></thead>'
 
 
 def _row(index: int, row: Row, used: Mapping[Side, tuple[tuple[str, str], ...]], view: View) -> str:
@@ -335,7 +330,8 @@ def _cell(shown: Cell | None, title: str, component: str, place: str, view: View
     head = f'<span class="m-head" aria-hidden="true">{hx(title)}</span>'
     if shown is None:
         why = "not measured" if component else "none"
-        return f'<td class="m-cell" role="gridcell"><span class="m-dash">{head}<span aria-hidden="true">–</span>{hidden(why)}</span></td>'
+        dash = f'<span class="m-dash">{head}<span aria-hidden="true">{NONE}</span>{hidden(why)}</span>'
+        return f'<td class="m-cell" role="gridcell">{dash}</td>'
     word = WORDS[shown.state] if shown.state != "unknown" else shown.reason or "unknown"
     value = shown.text if shown.state != "unknown" or shown.value is not None else _unknown(shown).lower()
     measure = f" {shown.measure}" if shown.measure and shown.measure.lower() != title.lower() else ""
@@ -363,8 +359,9 @@ def changes(found: Sequence[Change], view: View, zone: tzinfo = UTC, most: int =
 def _change(change: Change, zone: tzinfo, days: bool) -> str:
     when = text.moment(change.ts, zone) if days else text.clock(change.ts, zone)
     about = change.title or " ".join((*change.components, change.version)).strip() or change.kind
-    bad = " e-bad" if change.outcome == "bad" else ""
-    said = "" if change.outcome == "good" else OUTCOMES.get(change.outcome, change.outcome)
+    bad = " e-bad" if change.outcome == "bad" and change.lane != "Drift" else ""
+    quiet = change.outcome == "good" or change.lane == "Drift"
+    said = "" if quiet else OUTCOMES.get(change.outcome, change.outcome)
     lasted = f' <span class="x-muted">{text.age(change.ended - change.ts)}</span>' if _lasted(change) else ""
     return (
         f'<li class="e-row"><span class="x-muted">{when}</span>'
@@ -392,22 +389,29 @@ def source_table(sources: Iterable[SourceState], now: int) -> str:
 
 def _source(one: SourceState, now: int) -> str:
     state = SOURCE_STATES.get(one.state, "unknown")
-    word = one.state[:1].upper() + one.state[1:]
     side = one.side if one.side in SIDES else "both"
-    newest = text.age(now - one.newest) if one.newest is not None else "–"
-    pulled = f"{text.age(now - one.last_pull)} ago" if one.last_pull is not None else "never"
-    said = one.last_error or one.summary or "nothing yet"
-    seen = text.share(one.coverage) if one.coverage is not None else "–"
-    return (
-        f'<div class="o-row" role="row"><span role="cell" class="o-side"><span class="x-tag x-{side}">'
-        f"{SIDES.get(one.side, 'Both')}</span></span>"
-        f'<span role="rowheader" class="o-name"><b>{hx(one.name)}</b><small>{hx(one.connector)} · {hx(one.scope)}</small></span>'
-        f'<span role="cell" class="o-state">{chip(state, word)}</span>'
-        f'<span role="cell" class="o-age"><span class="o-key">data </span>{newest}<span class="o-key"> old</span></span>'
-        f'<span role="cell" class="o-said">{hx(said, 400)} <span class="x-muted">· {pulled}, every {text.age(one.every)}</span>'
-        f"{f'<small>{hx(one.next_step, 400)}</small>' if one.next_step else ''}{_findings(one)}</span>"
-        f'<span role="cell" class="o-age"><span class="o-key">seen </span>{seen}</span></div>'
+    newest = f'<span class="o-key">data </span>{text.age(now - (one.newest or now))}<span class="o-key"> old</span>'
+    cells = (
+        f'<span role="cell" class="o-side"><span class="x-tag x-{side}">{SIDES.get(one.side, "Both")}</span></span>',
+        f'<span role="rowheader" class="o-name"><b>{hx(one.name)}</b>',
+        f"<small>{hx(one.connector)} · {hx(one.scope)}</small></span>",
+        f'<span role="cell" class="o-state">{chip(state, one.state[:1].upper() + one.state[1:])}</span>',
+        f'<span role="cell" class="o-age o-old">{newest if one.newest is not None else NONE}</span>',
+        f'<span role="cell" class="o-said">{_said(one, now)}{_findings(one)}</span>',
+        f'<span role="cell" class="o-age o-seen"><span class="o-key">seen </span>{_seen(one)}</span>',
     )
+    return f'<div class="o-row" role="row">{"".join(cells)}</div>'
+
+
+def _said(one: SourceState, now: int) -> str:
+    pulled = f"{text.age(now - one.last_pull)} ago" if one.last_pull is not None else "never"
+    said = hx(one.last_error or one.summary or "nothing yet", 400)
+    todo = f"<small>{hx(one.next_step, 400)}</small>" if one.next_step else ""
+    return f'{said} <span class="x-muted">· {pulled}, every {text.age(one.every)}</span>{todo}'
+
+
+def _seen(one: SourceState) -> str:
+    return NONE if one.coverage is None else text.share(one.coverage)
 
 
 def _findings(one: SourceState) -> str:
@@ -436,7 +440,8 @@ def received(sources: Iterable[SourceState], since: int, until: int, zone: tzinf
     stamp = text.clock if until - since <= 2 * 86400 else text.moment
     axis = "".join(f"<span>{stamp(ts, zone)}</span>" for ts in (since, middle, until))
     head = section("Data received", "grey: all that was expected, amber: some, red outline: none, empty: not expected")
-    return f'<div class="x-panel">{head}{rows}<div class="p-row" aria-hidden="true"><div class="p-axis">{axis}</div></div></div>'
+    scale = f'<div class="p-row" aria-hidden="true"><div class="p-axis">{axis}</div></div>'
+    return f'<div class="x-panel">{head}{rows}{scale}</div>'
 
 
 def _strip(one: SourceState) -> str:
@@ -449,17 +454,19 @@ def _strip(one: SourceState) -> str:
             runs[-1][1] = i + 1
         else:
             runs.append([i, i + 1])
-    rects = "".join(
-        f'<rect class="{kinds[a]}" x="{round(a * width)}" y="1" width="{max(round((b - a) * width) - 1, 1)}" height="18"/>'
-        for a, b in runs
-    )
+    rects = "".join(_stretch(kinds[a], round(a * width), round(b * width)) for a, b in runs)
     seen = text.share(one.coverage) if one.coverage is not None else "not expected"
     label = f"{one.name}: {seen} of what was expected arrived"
     return (
         f'<div class="p-row"><span class="p-name" title="{hx(one.name)}">{hx(one.name)}</span>'
-        f'<svg class="p-strip" viewBox="0 0 960 20" preserveAspectRatio="none" role="img" aria-label="{hx(label)}">{rects}</svg>'
+        f'<svg class="p-strip" viewBox="0 0 960 20" preserveAspectRatio="none" role="img" aria-label="{hx(label)}">'
+        f"{rects}</svg>"
         f'<span class="x-num x-muted">{seen if one.coverage is not None else "–"}</span></div>'
     )
+
+
+def _stretch(kind: str, left: int, right: int) -> str:
+    return f'<rect class="{kind}" x="{left}" y="1" width="{max(right - left, 2) - 1}" height="18"/>'
 
 
 def _merged(strip: Sequence[float | None], most: int) -> list[float | None]:
@@ -515,7 +522,8 @@ def drift_table(features: Sequence[FeatureDrift], most: int = 40) -> str:
     more = f'<p class="m-more">and {len(features) - most} more features</p>' if len(features) > most else ""
     return (
         f'<div class="f-scroll" tabindex="0" role="region" aria-label="Feature drift"><table class="f-table">'
-        f'<caption class="x-hide">Feature drift</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
+        f'<caption class="x-hide">Feature drift</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+        f"</div>{more}"
     )
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from dashboard import text
 from dashboard.text import px
-from tandem.report import Band, Change, FeatureDrift, Line, Window
+from tandem.shown import Band, Change, FeatureDrift, Line, Window
 
 Figure = dict[str, Any]
 
@@ -72,7 +72,7 @@ def layout(window: Window, zone: tzinfo, height: int, *, narrow: bool, left: int
     values, texts = ticks(window.since, window.until, zone, ticked or (4 if narrow else 10))
     return {
         "height": height,
-        "margin": {"l": 52 if narrow else left, "r": 14, "t": 10, "b": 42, "autoexpand": False},
+        "margin": {"l": 60 if narrow else left, "r": 22, "t": 8, "b": 42, "autoexpand": False},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "showlegend": False,
@@ -91,6 +91,7 @@ def layout(window: Window, zone: tzinfo, height: int, *, narrow: bool, left: int
             "showgrid": False,
             "zeroline": False,
             "automargin": False,
+            "ticklabeloverflow": "allow",
             "showspikes": True,
             "spikemode": "across",
             "spikethickness": 1,
@@ -200,7 +201,7 @@ def timeline(
 ) -> Figure:
     """One x axis over stacked parts: up to two lines of shares, and the lanes of the changes."""
     shown = lines[:2]
-    domains = {2: ((0.76, 0.96), (0.45, 0.66)), 1: ((0.5, 0.95),), 0: ()}[len(shown)]
+    domains = {2: ((0.77, 0.96), (0.455, 0.665)), 1: ((0.5, 0.95),), 0: ()}[len(shown)]
     lanes_top = {2: 0.37, 1: 0.4, 0: 0.93}[len(shown)]
     height = {2: 440, 1: 340, 0: 200}[len(shown)]
     figure_layout = layout(window, zone, height, narrow=narrow)
@@ -217,7 +218,8 @@ def timeline(
         figure_layout["annotations"].append(_heading(f"{px(line.title)}{aim}", domain[1]))
     zone_text = text.zone_name(window.until, zone)
     figure_layout["annotations"].append(_heading(f"Changes · {px(zone_text)}", lanes_top))
-    figure_layout["shapes"] += _lane_bands() + _spans(changes, window)
+    parts = ((0, lanes_top), *domains)
+    figure_layout["shapes"] += _lane_bands() + _incidents(changes, window) + _takeovers(changes, window, parts)
     data += _lane_traces(changes, window)
     figure_layout["annotations"] += labels(changes, window, PHONE if narrow else WIDE)
     return {"data": data, "layout": figure_layout}
@@ -251,22 +253,30 @@ def _lane_bands() -> list[Figure]:
     ]  # fmt: skip
 
 
-def _spans(changes: Sequence[Change], window: Window) -> list[Figure]:
-    """Incidents as rectangles and promotions as lines across all parts; at most twelve of each."""
-    found = []
-    incidents = [c for c in changes if c.lane == "Incident" and (c.ended is None or c.ended > c.ts)][-12:]
-    for change in incidents:
-        end = window.until if change.ended is None else min(change.ended, window.until)
-        found.append({
-            "type": "rect", "x0": max(change.ts, window.since) * 1000, "x1": end * 1000, "yref": "paper", "y0": 0,
-            "y1": 0.96, "fillcolor": "rgba(224,86,31,.11)", "line": {"width": 0}, "layer": "below",
-        })  # fmt: skip
-    for change in [c for c in changes if c.kind == "promotion" and window.since <= c.ts < window.until][-12:]:
-        found.append({
-            "type": "line", "x0": change.ts * 1000, "x1": change.ts * 1000, "yref": "paper", "y0": 0, "y1": 0.96,
+def _incidents(changes: Sequence[Change], window: Window) -> list[Figure]:
+    """The newest twelve incidents as rectangles across all parts."""
+    found = [c for c in changes if c.lane == "Incident" and (c.ended is None or c.ended > c.ts)][-12:]
+    return [
+        {
+            "type": "rect", "x0": max(c.ts, window.since) * 1000, "yref": "paper", "y0": 0, "y1": 0.96,
+            "x1": (window.until if c.ended is None else min(c.ended, window.until)) * 1000,
+            "fillcolor": "rgba(224,86,31,.11)", "line": {"width": 0}, "layer": "below",
+        }
+        for c in found
+    ]  # fmt: skip
+
+
+def _takeovers(changes: Sequence[Change], window: Window, parts: Sequence[tuple[float, float]]) -> list[Figure]:
+    """The newest twelve promotions as lines through every part, broken where the parts have their headings."""
+    found = [c for c in changes if c.kind == "promotion" and window.since <= c.ts < window.until][-12:]
+    return [
+        {
+            "type": "line", "x0": c.ts * 1000, "x1": c.ts * 1000, "yref": "paper", "y0": low, "y1": high,
             "line": {"color": MODEL, "width": 1, "dash": "dot"}, "layer": "below",
-        })  # fmt: skip
-    return found
+        }
+        for c in found
+        for low, high in parts
+    ]  # fmt: skip
 
 
 def _lane_traces(changes: Sequence[Change], window: Window) -> list[Figure]:
@@ -277,7 +287,7 @@ def _lane_traces(changes: Sequence[Change], window: Window) -> list[Figure]:
     traces = []
     for (lane, bad), found in groups.items():
         symbol, colour = MARKS[lane]
-        if bad and lane != "Incident":
+        if bad and lane in ("Build", "Deploy"):
             symbol, colour = "x", BAD
         traces.append({
             "type": "scatter",
@@ -323,15 +333,27 @@ def labels(changes: Sequence[Change], window: Window, width: int) -> list[Figure
         ]
         walls = [(x - 2, x + 2) for x in (*lines, *(edges if lane != "Incident" else ()))]
         for change in reversed(here):
-            words = label(change, limit)
-            x, room = (change.ts - window.since) * scale, len(words) * 6.6 + 6
-            for side, box in (("right", (x - 9 - room, x - 9)), ("left", (x + 9, x + 9 + room))):
-                own = [b for b in (*taken, *walls) if not b[0] <= x <= b[1]]
-                if box[0] >= 0 and box[1] <= width and not any(a < box[1] and b > box[0] for a, b in own):
-                    taken.append(box)
-                    placed.append(_label(change, words, side))
-                    break
+            x = (change.ts - window.since) * scale
+            own = [box for box in (*taken, *walls) if not box[0] <= x <= box[1]]
+            found = _fit(change, x, width, limit, own)
+            if found:
+                words, side, box = found
+                taken.append(box)
+                placed.append(_label(change, words, side))
     return placed[:60]
+
+
+def _fit(
+    change: Change, x: float, width: int, limit: int, taken: Sequence[tuple[float, float]]
+) -> tuple[str, str, tuple[float, float]] | None:
+    """The longest of three texts that fits beside the mark, where it is anchored, and the pixels it takes."""
+    for most in (limit, 20, 12):
+        words = label(change, min(most, limit))
+        room = len(words) * 6.4 + 6
+        for side, box in (("right", (x - 9 - room, x - 9)), ("left", (x + 9, x + 9 + room))):
+            if box[0] >= 0 and box[1] <= width and not any(a < box[1] and b > box[0] for a, b in taken):
+                return words, side, box
+    return None
 
 
 def _label(change: Change, words: str, side: str) -> Figure:
@@ -353,6 +375,7 @@ def latency_map(band: Band, window: Window, zone: tzinfo, threshold: float | Non
         for i in range(first, last + 1)
     ]
     figure_layout = layout(window, zone, 300, narrow=narrow, left=84)
+    figure_layout["margin"]["r"] = 40
     figure_layout["yaxis"] = axis(
         tickmode="array",
         tickvals=list(range(len(names))),
@@ -370,7 +393,6 @@ def latency_map(band: Band, window: Window, zone: tzinfo, threshold: float | Non
         "x0": (window.since + step // 2) * 1000,
         "dx": step * 1000,
         "z": z,
-        "customdata": [names for _ in ()],
         "colorscale": [[0, "rgba(59,125,232,.03)"], [0.5, "rgba(59,125,232,.5)"], [1, "rgba(59,125,232,1)"]],
         "showscale": False,
         "zmin": 0,
@@ -380,7 +402,6 @@ def latency_map(band: Band, window: Window, zone: tzinfo, threshold: float | Non
         "text": [[name] * len(totals) for name in names],
         "hovertemplate": "%{x}<br>%{text}: %{z:.1%}<extra></extra>",
     }
-    del trace["customdata"]
     return {"data": [trace], "layout": figure_layout}
 
 
@@ -402,10 +423,10 @@ def _bin_name(edges: Sequence[float], i: int) -> str:
     if not edges:
         return "all"
     if i == 0:
-        return f"≤ {text.seconds(edges[0])}"
+        return f"≤ {text.edge(edges[0])}"
     if i == len(edges):
-        return f"> {text.seconds(edges[-1])}"
-    return f"≤ {text.seconds(edges[i])}"
+        return f"> {text.edge(edges[-1])}"
+    return f"≤ {text.edge(edges[i])}"
 
 
 def percentiles(band: Band, window: Window, zone: tzinfo, threshold: float | None, *, narrow: bool = False) -> Figure:
@@ -440,7 +461,7 @@ def percentiles(band: Band, window: Window, zone: tzinfo, threshold: float | Non
     tick = _nice(top * 1.08)
     values = [tick * i for i in range(int(top * 1.08 / tick) + 2)]
     figure_layout["yaxis"] = axis(
-        range=[0, top * 1.08 or 1], tickmode="array", tickvals=values, ticktext=[text.seconds(v) for v in values]
+        range=[0, top * 1.08 or 1], tickmode="array", tickvals=values, ticktext=[text.edge(v) for v in values]
     )
     _spread(figure_layout["annotations"], (top * 1.08 or 1) / 14)
     if threshold is not None:
@@ -518,7 +539,7 @@ def quality(
 
 
 def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *, narrow: bool = False) -> Figure:
-    """Effect per feature and step against the reference; what was not seen is hatched, never the colour of low drift."""
+    """Effect per feature and step against the reference; what was not seen is hatched, not pale."""
     shown = [one for one in features if any(value is not None for value in one.daily)][: 10 if narrow else 16]
     length = max((len(one.daily) for one in shown), default=0)
     names = [
@@ -571,7 +592,8 @@ def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *,
         },
     }
     marks = {
-        "type": "scatter", "mode": "markers", "x": [ts * 1000 for ts, _ in unseen[:MOST]], "y": [i for _, i in unseen[:MOST]],
+        "type": "scatter", "mode": "markers",
+        "x": [ts * 1000 for ts, _ in unseen[:MOST]], "y": [i for _, i in unseen[:MOST]],
         "marker": {"symbol": "line-ne", "size": 7, "line": {"width": 1, "color": "rgba(124,133,149,.55)"}},
         "hovertemplate": "not enough rows<extra></extra>",
     }  # fmt: skip
@@ -643,7 +665,7 @@ def segments(
 
 
 def chosen(selection: Any, window: Window, bucket: int = 300) -> tuple[int, int] | None:
-    """The window of a box selection, ends moved outwards to whole buckets; None if there is none or it changes nothing."""
+    """The window of a box selection, ends moved outwards to whole buckets; None if nothing changes."""
     boxes = getattr(getattr(selection, "selection", None), "box", None) or ()
     if not boxes or len(boxes[0].get("x") or ()) < 2:
         return None

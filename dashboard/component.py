@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dashboard import blocks, frame, overview, reading, text
 from dashboard.text import hx
 from dashboard.view import View
-from tandem.report import STATES, Cell, Detail, Line, Side
+from tandem.shown import STATES, Cell, Detail, Line, Side
 
 
 def everything(view: View, side: Side) -> None:
@@ -66,7 +66,7 @@ def cards(view: View, found: Detail) -> None:
     if not shown:
         frame.show(view, blocks.note("Nothing has been measured of it in this window."), "cards")
         return
-    inside = "".join(blocks.card(cell, view.link(view.page)) for cell in shown)
+    inside = "".join(blocks.card(cell) for cell in shown)
     frame.show(view, f'<div class="c-grid">{inside}</div>', "cards")
 
 

@@ -14,6 +14,7 @@ import streamlit as st
 from dashboard import blocks, charts, element, reading, text
 from dashboard.text import hx
 from dashboard.view import CUSTOM, RANGES, View, compact, followed, write
+from tandem.shown import Unreadable
 
 Answer = TypeVar("Answer")
 TICK = 10
@@ -45,6 +46,7 @@ def links(view: View, titles: Mapping[str, str]) -> None:
     with st.container(
         horizontal=True, wrap=False, gap="small" if not view.narrow else "xxsmall", vertical_alignment="center"
     ):
+        st.markdown(":material/contrast:" if view.narrow else ":material/contrast: **Tandem**", width="content")
         for name, title in titles.items():
             icon = None if view.narrow else f":material/{icons[name]}:"
             st.page_link(view.pages[name], label=title, icon=icon, query_params=query)
@@ -67,7 +69,7 @@ def header(view: View, title: str, note: str, newest: int | None, state: str = "
             st.session_state["narrow"] = bool(answer.narrow)
             st.rerun()
 
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=not view.narrow, vertical_alignment="center", gap="small"):
         with st.container(width="stretch"):
             st.fragment(pulse, run_every=TICK if view.live else None)()
         _controls(view)
@@ -227,7 +229,7 @@ def panel(view: View, title: str) -> Iterator[None]:
 
 
 def _unread(what: str, error: Exception) -> str:
-    said = str(error) if isinstance(error, reading.report.Unreadable) else "see the log of tandem serve"
+    said = str(error) if isinstance(error, Unreadable) else "see the log of tandem serve"
     return blocks.note(f"<b>{hx(what)}</b> cannot be shown: {hx(said, 300)}")
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import blocks, charts, component, frame, reading, text
 from dashboard.view import View
-from tandem.report import Detail
+from tandem.shown import Detail
 
 MEASURES: Mapping[str, str] = {
     "accuracy": "Accuracy",

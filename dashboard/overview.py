@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboard import blocks, charts, frame, reading, text
 from dashboard.view import View
-from tandem.report import Overview
+from tandem.shown import Overview
 
 
 def show(view: View) -> None:

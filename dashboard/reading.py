@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from dashboard.view import View
-from tandem import report
+from tandem import report, shown
 
 KEPT = 64
 """How many answers are kept; an answer is a few hundred kilobytes."""
-UNREADABLE = (ValueError, LookupError, ArithmeticError, OSError, RuntimeError, report.Unreadable)
+UNREADABLE = (ValueError, LookupError, ArithmeticError, OSError, RuntimeError, shown.Unreadable)
 """What reading may raise when numbers cannot be had; anything else is a mistake of ours and is not hidden."""
 
 
@@ -23,36 +23,36 @@ def _kept(question: tuple[Any, ...], version: int, _ask: Callable[[], Any]) -> A
     return _ask()
 
 
-def overview(view: View) -> report.Overview:
+def overview(view: View) -> shown.Overview:
     """The numbers of the Overview; raises one of UNREADABLE."""
     question = {"environment": view.environment, "product": view.product, "component": view.component}
 
-    def ask() -> report.Overview:
+    def ask() -> shown.Overview:
         return report.overview(view.context, view.window, **question, as_of=view.as_of, now=view.now)
 
-    answer: report.Overview = _kept(_key("overview", view, *question.values()), view.context.version(), ask)
+    answer: shown.Overview = _kept(_key("overview", view, *question.values()), view.context.version(), ask)
     return answer
 
 
-def sources(view: View) -> report.Sources:
+def sources(view: View) -> shown.Sources:
     """The numbers of the Sources page; raises one of UNREADABLE."""
 
-    def ask() -> report.Sources:
+    def ask() -> shown.Sources:
         return report.sources(view.context, view.window, now=view.now)
 
     # A source goes late by the clock alone, so the minute belongs to the question.
-    answer: report.Sources = _kept(_key("sources", view, view.now // 60), view.context.version(), ask)
+    answer: shown.Sources = _kept(_key("sources", view, view.now // 60), view.context.version(), ask)
     return answer
 
 
-def detail(view: View, component: str) -> report.Detail:
+def detail(view: View, component: str) -> shown.Detail:
     """The numbers of one component's page; raises one of UNREADABLE."""
     question = {"environment": view.environment, "version": view.asked["version"], "segment": view.asked["segment"]}
 
-    def ask() -> report.Detail:
+    def ask() -> shown.Detail:
         return report.detail(view.context, component, view.window, **question, as_of=view.as_of, now=view.now)
 
-    answer: report.Detail = _kept(_key("detail", view, component, *question.values()), view.context.version(), ask)
+    answer: shown.Detail = _kept(_key("detail", view, component, *question.values()), view.context.version(), ask)
     return answer
 
 

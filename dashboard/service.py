@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import charts, component, frame, model, reading
 from dashboard.view import View
-from tandem.report import Detail
+from tandem.shown import Detail
 
 
 def show(view: View) -> None:

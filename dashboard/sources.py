@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard import blocks, frame, overview, reading, text
 from dashboard.text import md
 from dashboard.view import View
-from tandem.report import Sources
+from tandem.shown import Sources
 
 WORST = ("failing", "late", "never run", "no data", "up to date")
 

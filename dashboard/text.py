@@ -20,7 +20,7 @@ NARROW = "\u202f"
 
 
 def clean(text: str, limit: int = 200) -> str:
-    """Text as it may be shown: at most `limit` characters, nothing invisible or turning; replaced ones show as U+FFFD."""
+    """Text as it may be shown: at most `limit` characters, what is invisible or turns it round is U+FFFD."""
     cut = unicodedata.normalize("NFC", text)[:limit]
     return "".join("\ufffd" if unicodedata.category(c) in _REPLACED else c for c in cut)
 
@@ -75,7 +75,8 @@ def share(value: float | None) -> str:
     failing = 1 - value
     places = 1 if failing >= 0.01 else 2 if failing >= 0.0002 else 3 if failing >= 0.00002 else 4
     unit = 10**places
-    return f"{floor(value * 100 * unit + 1e-7) / unit:.{places}f}{NARROW}%"
+    shown = min(floor(value * 100 * unit + 1e-7), 100 * unit - 1) / unit
+    return f"{shown:.{places}f}{NARROW}%"
 
 
 def target(value: float) -> str:
@@ -91,6 +92,12 @@ def seconds(value: float | None) -> str:
         if abs(value) < below:
             return f"{digits(value * factor)}{NARROW}{unit}"
     return f"{digits(value / 86400)}{NARROW}d"
+
+
+def edge(value: float) -> str:
+    """A round duration, as the edge of a bin or a tick: 50 ms, 2.5 s."""
+    number, _, unit = seconds(value).rpartition(NARROW)
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{NARROW}{unit}"
 
 
 def age(value: int | None) -> str:

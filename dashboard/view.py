@@ -12,7 +12,7 @@ import streamlit as st
 
 from tandem import times
 from tandem.records import BUCKET, DAY
-from tandem.report import Window
+from tandem.shown import Window
 
 LONGEST = 5 * 366 * DAY
 """A window is at most five years; no link may ask for more."""

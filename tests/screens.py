@@ -1,16 +1,17 @@
+# ruff: noqa: E501
 """Hand-made answers of the engine for tests of the screen: a small company, and the states a screen must survive."""
 
 from __future__ import annotations
 
-import math
+import importlib
 import random
 import sys
 from dataclasses import dataclass, field, replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from tandem import report
-from tandem.report import (
+from tandem import shown
+from tandem.shown import (
     Band,
     Card,
     Cell,
@@ -39,8 +40,18 @@ PRODUCTS = (
     ("Sign-in", "auth-api", "", ""),
 )
 COLUMNS = {
-    "system": (("build_success", "CI"), ("availability", "Uptime"), ("latency", "Latency"), ("request_success", "Errors")),
-    "model": (("outcome", "Accuracy"), ("drift", "Data drift"), ("valid_rows", "Data quality"), ("freshness", "Freshness")),
+    "system": (
+        ("build_success", "CI"),
+        ("availability", "Uptime"),
+        ("latency", "Latency"),
+        ("request_success", "Errors"),
+    ),
+    "model": (
+        ("outcome", "Accuracy"),
+        ("drift", "Data drift"),
+        ("valid_rows", "Data quality"),
+        ("freshness", "Freshness"),
+    ),
 }
 OF = {
     "build_success": "of 412 builds passed",
@@ -82,9 +93,7 @@ class Fake:
 
     @property
     def config(self) -> Any:
-        return SimpleNamespace(
-            components=self.components, sources=self.sources, timezone=self.timezone, objectives=()
-        )
+        return SimpleNamespace(components=self.components, sources=self.sources, timezone=self.timezone, objectives=())
 
     def version(self) -> int:
         return self.loads
@@ -156,7 +165,9 @@ def unknown(shown: Cell, reason: str) -> Cell:
 def cells_of(component: str, side: str) -> dict[str, Cell]:
     found = {}
     for i, (signal, _) in enumerate(COLUMNS[side]):
-        state, value = STATES.get((component, signal), ("ok", min(TARGETS[signal] + (1 - TARGETS[signal]) * 0.7, 0.9999)))
+        state, value = STATES.get(
+            (component, signal), ("ok", min(TARGETS[signal] + (1 - TARGETS[signal]) * 0.7, 0.9999))
+        )
         left = {"ok": 0.62, "at risk": 0.06, "breached": -0.41}[state]
         shown = {"latency": "312 ms" if state != "ok" else "88 ms"}.get(signal, f"{value * 100:.2f} %")
         found[signal] = cell(component, signal, side, state, value, shown, left, i + len(component))
@@ -166,7 +177,7 @@ def cells_of(component: str, side: str) -> dict[str, Cell]:
 
 
 def worst(cells: list[Cell]) -> str:
-    return next((state for state in report.STATES if any(c.state == state for c in cells)), "unknown")
+    return next((state for state in shown.STATES if any(c.state == state for c in cells)), "unknown")
 
 
 def rows() -> tuple[Row, ...]:
@@ -174,7 +185,7 @@ def rows() -> tuple[Row, ...]:
     for product, service, model, version in PRODUCTS:
         system, models = cells_of(service, "system"), cells_of(model, "model") if model else {}
         made.append(Row(product, worst([*system.values(), *models.values()]), service, system, model, version, models))
-    return tuple(sorted(made, key=lambda row: report.STATES.index(row.state)))
+    return tuple(sorted(made, key=lambda row: shown.STATES.index(row.state)))
 
 
 def cards(side: str) -> tuple[Card, ...]:
@@ -202,7 +213,20 @@ def changes(window: Window) -> tuple[Change, ...]:
         ("Deploy", "deployment", 0.95, "good", "checkout-api 4.18.1", ("checkout-api",), "4.18.1"),
     )  # fmt: skip
     return tuple(
-        Change(lane, kind, at(x), None, at(0.962) if lane == "Incident" else None, title, names, outcome, version, "prod", "", f"k{i}")
+        Change(
+            lane,
+            kind,
+            at(x),
+            None,
+            at(0.962) if lane == "Incident" else None,
+            title,
+            names,
+            outcome,
+            version,
+            "prod",
+            "",
+            f"k{i}",
+        )
         for i, (lane, kind, x, outcome, title, names, version) in enumerate(given)
     )
 
@@ -252,7 +276,8 @@ def single(window: Window, now: int = NOW) -> Overview:
     """One single point."""
     full = overview(window, now)
     one = tuple(
-        replace(line, points=(*line.points[:1], *((None,) * (len(line.points) - 1))), immature=()) for line in full.lines
+        replace(line, points=(*line.points[:1], *((None,) * (len(line.points) - 1))), immature=())
+        for line in full.lines
     )
     return replace(full, lines=one)
 
@@ -334,13 +359,26 @@ def band(length: int) -> Band:
     dice = random.Random(3)
     for i in range(length):
         slow = max((i / length - 0.8) * 5, 0)
-        counts.append(tuple(int(n * (1 + slow * (j - 3) * 0.5 if j > 2 else 1) * dice.uniform(0.9, 1.1)) + 1 for j, n in enumerate(base)))
+        counts.append(
+            tuple(
+                int(n * (1 + slow * (j - 3) * 0.5 if j > 2 else 1) * dice.uniform(0.9, 1.1)) + 1
+                for j, n in enumerate(base)
+            )
+        )
         for name, level in (("p50", 0.082), ("p95", 0.18), ("p99", 0.27)):
             quantiles[name].append(level * (1 + slow * 0.8) * dice.uniform(0.96, 1.04))
     return Band(300, edges, tuple(counts), {name: tuple(values) for name, values in quantiles.items()})
 
 
-FEATURES = ("card_country", "amount_usd", "device_age_days", "ip_distance_km", "hour_of_day", "n_cards_30d", "email_domain")
+FEATURES = (
+    "card_country",
+    "amount_usd",
+    "device_age_days",
+    "ip_distance_km",
+    "hour_of_day",
+    "n_cards_30d",
+    "email_domain",
+)
 
 
 def features(length: int = 24) -> tuple[FeatureDrift, ...]:
@@ -348,7 +386,9 @@ def features(length: int = 24) -> tuple[FeatureDrift, ...]:
     made = []
     for i, name in enumerate(FEATURES):
         drifted = i in (0, 3)
-        daily = [dice.uniform(0.01, 0.06) + (0.25 / (i + 1) if drifted and j > length * 0.8 else 0) for j in range(length)]
+        daily = [
+            dice.uniform(0.01, 0.06) + (0.25 / (i + 1) if drifted and j > length * 0.8 else 0) for j in range(length)
+        ]
         found: list[float | None] = list(daily)
         if i == 5:
             found[8:10] = [None, None]
@@ -438,21 +478,26 @@ class Engine:
         return self._answer(2, now, component, window, **asked)
 
 
-def install(fake: Fake, engine: Engine, now: Any = lambda: NOW) -> None:
-    """Put a context and an engine where the dashboard looks for them, for good: only in a process of its own."""
-    owner = sys.modules.setdefault("tandem.owner", ModuleType("tandem.owner"))
-    owner.current = lambda: fake
-    api = sys.modules.setdefault("tandem.api", ModuleType("tandem.api"))
-    api.answer = lambda context, method, path, params, headers: (200, "application/json", b"{}\n")
+def _module(name: str) -> Any:
+    """The module of the core, or an empty one in its place where it is not written yet."""
     import tandem
 
-    tandem.owner, tandem.api = owner, api
+    try:
+        return importlib.import_module(f"tandem.{name}")
+    except ModuleNotFoundError:
+        made = sys.modules[f"tandem.{name}"] = ModuleType(f"tandem.{name}")
+        setattr(tandem, name, made)
+        return made
+
+
+def install(fake: Fake, engine: Engine, put: Any = setattr, now: Any = lambda: NOW) -> None:
+    """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
+    owner, api, report = _module("owner"), _module("api"), _module("report")
+    more = {} if put is setattr else {"raising": False}
     for name in ("overview", "sources", "detail"):
-        setattr(report, name, getattr(engine, name))
+        put(report, name, getattr(engine, name), **more)
+    put(owner, "current", lambda: fake, **more)
+    put(api, "answer", lambda context, method, path, params, headers: (200, "application/json", b"{}\n"), **more)
     from dashboard import frame
 
-    frame.clock = now
-
-
-def finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+    put(frame, "clock", now, **more)

@@ -1,0 +1,191 @@
+"""Figures are plain dicts that nothing validates at run time: here the real Plotly does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+import plotly.graph_objects as go
+import plotly.io
+import pytest
+
+from dashboard import charts
+from tandem.shown import Change, Window
+from tests import screens
+
+DAY = Window(1_795_111_200, 1_795_197_600)
+MONTH = Window(1_795_197_600 - 30 * 86400, 1_795_197_600)
+CASES = [(kind, window, narrow) for kind in ("full", "silent", "single", "crowd", "hostile", "empty")
+         for window in (DAY, MONTH, Window(DAY.until - 300, DAY.until)) for narrow in (False, True)]  # fmt: skip
+
+
+def every_figure(kind: str, window: Window, narrow: bool) -> list[charts.Figure]:
+    overview, _, detail = screens.ENGINES[kind]
+    found, one = overview(window, screens.NOW), detail("fraud-score", window, screens.NOW)
+    figures = [charts.timeline(found.lines, found.changes, window, found.step, UTC, narrow=narrow)]
+    for line in found.lines:
+        figures.append(charts.failures(line, window, found.step, UTC, narrow=narrow))
+        figures.append(charts.quality(line, [("v1", window.since + 60)], window, found.step, UTC, narrow=narrow))
+    band = screens.band((window.until - window.since) // 300)
+    figures.append(charts.latency_map(band, window, UTC, 0.3, narrow=narrow))
+    figures.append(charts.percentiles(band, window, UTC, None, narrow=narrow))
+    figures.append(charts.drift_map(one.features, window, UTC, narrow=narrow))
+    figures.append(charts.segments(one.segments, 0.94, narrow=narrow))
+    return figures
+
+
+@pytest.mark.parametrize(("kind", "window", "narrow"), CASES)
+def test_plotly_accepts_every_figure_and_nothing_exceeds_its_pixels(kind: str, window: Window, narrow: bool) -> None:
+    for figure in every_figure(kind, window, narrow):
+        go.Figure(figure)
+        orjson.dumps(figure)
+        for trace in figure["data"]:
+            if "y" in trace and trace["type"] == "scatter" and "x0" in trace:
+                assert len(trace["y"]) <= charts.MOST
+            if trace["type"] == "scatter":
+                assert trace["mode"]
+        assert all(
+            "<script" not in json.dumps(note) and "<img" not in json.dumps(note)
+            for note in figure["layout"].get("annotations", [])
+        )
+
+
+def test_a_raw_figure_is_what_streamlit_sends() -> None:
+    figure = charts.timeline(screens.lines(), screens.changes(DAY), DAY, 300, UTC)
+    sent = json.loads(plotly.io.to_json(charts.RawFigure(figure), validate=False))
+    assert sent == json.loads(orjson.dumps(figure))
+    assert isinstance(charts.RawFigure(figure), go.Figure)
+
+
+def test_one_time_axis_and_three_parts_that_do_not_touch() -> None:
+    figure = charts.timeline(screens.lines(), screens.changes(DAY), DAY, 300, UTC)["layout"]
+    assert [key for key in figure if key.startswith("xaxis")] == ["xaxis"]
+    domains = sorted(figure[name]["domain"] for name in ("yaxis", "yaxis2", "yaxis3"))
+    assert all(low[1] < high[0] for low, high in pairwise(domains))
+    assert figure["xaxis"]["range"] == [DAY.since * 1000, DAY.until * 1000]
+
+
+def test_times_are_regular_steps_in_the_middle_of_their_buckets() -> None:
+    trace = charts.timeline(screens.lines(), (), DAY, 300, UTC)["data"][0]
+    assert "x" not in trace
+    assert (trace["x0"], trace["dx"]) == ((DAY.since + 150) * 1000, 300_000)
+
+
+def test_thinning_keeps_the_worst_and_the_gaps() -> None:
+    values = [1.0] * 5000
+    values[3210] = 0.5
+    values[:100] = [None] * 100
+    thin, step = charts.shrunk(values, 300)
+    assert len(thin) <= charts.MOST
+    assert min(v for v in thin if v is not None) == 0.5
+    assert thin[0] is None
+    assert step == 300 * 9
+
+
+def boxes(window: Window, changes: tuple[Change, ...], width: int) -> list[tuple[str, float, float, float]]:
+    scale = width / (window.until - window.since)
+    found = []
+    for note in charts.labels(changes, window, width):
+        x = (note["x"] / 1000 - window.since) * scale
+        room = len(note["text"]) * 6.2
+        left = x - 9 - room if note["xanchor"] == "right" else x + 9
+        found.append((note["text"], note["y"], left, left + room))
+    return found
+
+
+@pytest.mark.parametrize("width", [charts.WIDE, charts.PHONE])
+def test_labels_cross_neither_each_other_nor_an_event_line(width: int) -> None:
+    changes = screens.changes(DAY)
+    placed = boxes(DAY, changes, width)
+    assert placed
+    scale = width / (DAY.until - DAY.since)
+    lines = [((c.ts - DAY.since) * scale, charts._lane(c)) for c in changes if c.kind == "promotion"]
+    for i, (name, lane, left, right) in enumerate(placed):
+        assert left >= -1, name
+        assert right <= width + 1, name
+        for other, lane2, left2, right2 in placed[i + 1 :]:
+            assert lane != lane2 or right <= left2 or right2 <= left, (name, other)
+        for x, _ in lines:
+            assert not left < x < right, name
+
+
+def test_the_incident_is_named_even_between_lines() -> None:
+    assert any(note["text"].startswith("INC-482") for note in charts.labels(screens.changes(DAY), DAY, charts.WIDE))
+
+
+@pytest.mark.parametrize("span", [300, 3600, 21600, 86400, 86400 * 7, 86400 * 30, 86400 * 365 * 5])
+@pytest.mark.parametrize("zone", [UTC, ZoneInfo("America/New_York"), ZoneInfo("Asia/Kolkata")])
+def test_ticks_are_few_inside_and_rising(span: int, zone: Any) -> None:
+    values, texts = charts.ticks(DAY.until - span, DAY.until, zone, 10)
+    assert 1 <= len(values) <= 12
+    assert values == sorted(set(values))
+    assert all(DAY.until - span <= value / 1000 <= DAY.until for value in values)
+    assert len(texts) == len(values)
+
+
+def test_ticks_name_the_day_where_it_changes() -> None:
+    _, texts = charts.ticks(DAY.since, DAY.until, UTC, 10)
+    assert texts[0] == "18:00<br>19 Nov"
+    assert "00:00<br>20 Nov" in texts
+    assert texts[-1] == "18:00"
+
+
+def test_ticks_survive_the_clocks_going_back() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    values, texts = charts.ticks(1_792_886_400, 1_792_886_400 + 86400, zone, 10)
+    assert values == sorted(set(values))
+    assert len(texts) == len(set(zip(values, texts, strict=True)))
+
+
+def test_immature_steps_are_dotted() -> None:
+    traces = charts.line_traces(screens.lines()[1], DAY, 300, "y")
+    assert [trace["line"].get("dash") for trace in traces] == [None, "dot"]
+    cut = len(traces[0]["y"])
+    assert all(value is None for value in traces[1]["y"][: cut - 1])
+
+
+def test_a_single_point_is_visible() -> None:
+    line = replace(screens.lines()[0], points=(None, 0.99, None))
+    assert charts.line_traces(line, DAY, 300, "y")[0]["mode"] == "lines+markers"
+
+
+def picked(*x: Any) -> Any:
+    return SimpleNamespace(selection=SimpleNamespace(box=[{"x": list(x)}]))
+
+
+def test_a_drag_becomes_whole_buckets_inside_the_window() -> None:
+    assert charts.chosen(picked("2026-11-20 10:02:11.5", "2026-11-20 11:58:00"), DAY) == (1_795_168_800, 1_795_176_000)
+    assert charts.chosen(picked("2026-11-20 11:58:00", "2026-11-20 10:02:11.5"), DAY) == (1_795_168_800, 1_795_176_000)
+    assert charts.chosen(picked(DAY.since * 1000 - 5e6, DAY.until * 1000 + 5e6), DAY) is None
+    assert charts.chosen(SimpleNamespace(selection=SimpleNamespace(box=[])), DAY) is None
+    assert charts.chosen(None, DAY) is None
+
+
+def test_latency_shares_add_up_and_the_objective_lies_between_bins() -> None:
+    figure = charts.latency_map(screens.band(288), DAY, UTC, 0.3)
+    columns = list(zip(*figure["data"][0]["z"], strict=True))
+    assert all(abs(sum(column) - 1) < 0.01 for column in columns)
+    names = figure["layout"]["yaxis"]["ticktext"]
+    line = figure["layout"]["shapes"][0]["y0"]
+    assert names[int(line - 0.5)].replace("\u202f", " ") == "≤ 300 ms"
+
+
+def test_bars_over_the_limit_stand_out() -> None:
+    figure = charts.failures(screens.lines()[0], DAY, 300, UTC)
+    trace = figure["data"][0]
+    over = [value is not None and value > 0.001 for value in trace["y"]]
+    assert any(over)
+    assert not all(over)
+    assert [colour == charts.BAD for colour in trace["marker"]["color"]] == over
+
+
+def test_what_was_not_seen_of_a_feature_is_hatched() -> None:
+    heat, marks = charts.drift_map(screens.features(), DAY, UTC)["data"]
+    missing = sum(value is None for row in heat["z"] for value in row)
+    assert missing == len(marks["x"]) == 2
