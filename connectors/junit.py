@@ -95,21 +95,19 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     """The test runs of the files that were not counted before, oldest first; those after `until` are left for later."""
     if config.path is None:
         raise SourceRefused(f'set path = "FILE, FOLDER or GLOB" for the source "{config.common.name}".')
-    pages: list[tuple[int, Page]] = []
-    seen: set[str] = set()
-    for item in sorted(_found(config.path, config), key=lambda item: (item.modified, str(item.path), item.name)):
+    pages: dict[str, tuple[int, Page]] = {}
+    for item in _found(config.path, config):
         pull.progress(item.name, None)
         try:
             digest = _digest(item)
-            if digest not in seen and _is_new(pull.taken(f"junit:{digest}"), config):
-                page = _page(item, config, digest)
-                pages.append((_last(page), page))
+            # Of byte-identical copies the oldest counts: without a timestamp its age is the time.
+            copied = digest in pages and pages[digest][0] <= item.modified
+            if not copied and _is_new(pull.taken(f"junit:{digest}"), config):
+                pages[digest] = (item.modified, _page(item, config, digest))
         except SourceRefused as error:
-            pages.append((0, Page(findings=(Finding("reject", str(error), item.name),))))
-            continue
-        seen.add(digest)
-    for last, page in sorted(pages, key=lambda each: each[0]):
-        if last < pull.until:
+            yield Page(findings=(Finding("reject", str(error), item.name),))
+    for page in sorted((page for _, page in pages.values()), key=_last):
+        if _last(page) < pull.until:
             yield page
 
 

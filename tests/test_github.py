@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from connectors import _http, github
 from connectors._files import item
-from tandem import times
+from tandem import connect, times
+from tandem.config import parse
 from tandem.connect import Common, Given, Pull, SourceRefused
 from tandem.records import DAY, Event, Page
 from tests.github_server import Repository, serving
@@ -544,3 +546,16 @@ def test_scope_is_the_host_and_the_repository() -> None:
     assert github.scope(configured(repository="Acme/Checkout")) == "api.github.com/acme/checkout"
     assert github.scope(configured("file:exports")) == "api.github.com/acme/checkout"
     assert github.scope(configured("https://ghe.corp/api/v3")) == "ghe.corp/acme/checkout"
+
+
+@pytest.mark.parametrize("uncommented", [False, True])
+def test_its_example_loads(tmp_path: Path, uncommented: bool) -> None:
+    text = re.sub(r"^# (?=\w+ = )", "", github.ABOUT.example, flags=re.M) if uncommented else github.ABOUT.example
+    components = '[[component]]\nname = "checkout-api"\nkind = "service"\n[[source]]\n'
+    (source,) = parse(components + text, tmp_path / "tandem.toml").sources
+    assert source.config.repository == "acme/checkout"
+    assert source.config.workflows == (("CI", "release*") if uncommented else ())
+
+
+def test_its_aliases_load_it() -> None:
+    assert {connect.canonical(name) for name in ("github", *github.ABOUT.aliases)} == {"github"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from connectors import junit
 from connectors._files import item
 from tandem import times
 from tandem.bins import DURATION
+from tandem.config import parse
 from tandem.connect import Common, Given, Pull, SourceRefused
 from tandem.records import Event, Fact, Histogram, Page, Ratio
 
@@ -219,6 +221,14 @@ def test_a_pull_reads_new_files_oldest_first_and_a_copy_once(tmp_path: Path) -> 
     assert len(pulled(configured(tmp_path), taken=taken_by(first))) == 1
 
 
+def test_of_copies_without_a_time_the_oldest_counts(tmp_path: Path) -> None:
+    for name, age in (("a.xml", 50), ("b.xml", 90), ("c.xml", 70)):
+        written(tmp_path / name, '<testcase name="a"/>', "")
+        os.utime(tmp_path / name, (TEN - age, TEN - age))
+    (page,) = pulled(configured(tmp_path))
+    assert runs(page)[0].ts == TEN - 90
+
+
 def test_an_import_and_a_pull_of_one_file_are_one_slice(tmp_path: Path) -> None:
     path = written(tmp_path / "r.xml", '<testcase name="a" time="1"/>')
     (page,) = pulled(configured(path))
@@ -323,3 +333,12 @@ def test_recognised_by_content(tmp_path: Path, text: str, known: bool) -> None:
 
 def test_every_captured_report_is_recognised() -> None:
     assert all(junit.recognise(item(path, Given())) for path in HERE.glob("*.xml"))
+
+
+@pytest.mark.parametrize("uncommented", [False, True])
+def test_its_example_loads(tmp_path: Path, uncommented: bool) -> None:
+    text = re.sub(r"^# (?=\w+ = )", "", junit.ABOUT.example, flags=re.M) if uncommented else junit.ABOUT.example
+    components = '[[component]]\nname = "checkout-api"\nkind = "service"\n[[source]]\n'
+    (source,) = parse(components + text, tmp_path / "tandem.toml").sources
+    assert source.config.path == tmp_path / "exports/junit/*.xml"
+    assert source.common.timezone == ("Europe/Berlin" if uncommented else None)
