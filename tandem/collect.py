@@ -459,9 +459,6 @@ def settings_of(source: Source) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-
-
-
 @dataclass(frozen=True)
 class Recognised:
     """An item and the source it belongs to; or why it is refused."""

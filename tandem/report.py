@@ -2,259 +2,554 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-State = Literal["ok", "at risk", "breached", "unknown"]
-Side = Literal["system", "model"]
-STATES: tuple[State, ...] = ("breached", "at risk", "unknown", "ok")
-"""Worst first."""
+from tandem import bins, drifting, shows, slo, sourcing, wording
+from tandem.config import Component, Config
+from tandem.measure import Answer, Asked, Filters, Measures, verdict
+from tandem.records import BUCKET, HOUR, Event, Histogram, Ratio
+from tandem.shown import (
+    STATES,
+    Band,
+    Card,
+    Cell,
+    Change,
+    Detail,
+    FeatureDrift,
+    Line,
+    Objective,
+    Overview,
+    Row,
+    Side,
+    Sources,
+    SourceState,
+    State,
+    Unreadable,
+    Window,
+    worst,
+)  # fmt: skip
+from tandem.store.file import Store
+from tandem.store.read import Reader, step_for
 
-
-class Unreadable(Exception):
-    """Numbers that were asked for cannot be had; the sentence says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Half-open [since, until), epoch seconds, on the grid."""
-
-    since: int
-    until: int
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """An objective as it stands at the end of the window; `window` is its own ("28d"). Never clamped, never rounded."""
-
-    name: str
-    target: float
-    window: str
-    threshold: float | None
-    budget_left: float | None
-    events_left: float | None
-    burn: Mapping[str, float | None]
-    good: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One signal of one component over the window: what a card, a matrix cell and a JSON row are made of.
-
-    `text` is the value as shown in the matrix ("99.97 %", "312 ms"), `measure` what that value is ("accuracy",
-    "p95"), `of` its denominator in words ("of 412 builds passed"). `spark` has one value per step, None where
-    nothing was seen; `spark_target` is the target on the same scale. `immature` marks steps whose labels still come.
-    """
-
-    component: str
-    signal: str
-    title: str
-    side: Side
-    state: State
-    reason: str
-    value: float | None
-    text: str
-    measure: str
-    of: str
-    unit: str
-    good: int | None
-    total: int | None
-    coverage: float | None
-    source: str
-    objective: Objective | None
-    spark: tuple[float | None, ...] = ()
-    spark_target: float | None = None
-    immature: tuple[bool, ...] = ()
+SPARK = 90
+"""Points of a sparkline."""
+POINTS = 288
+"""Points of a line on the timeline."""
+CHANGES = 400
+"""Changes drawn at most; more are counted."""
+SYSTEM = ("build_success", "availability", "latency", "request_success")
+MODEL = ("outcome", "drift", "valid_rows", "label_coverage")
+"""Signals of the cards and of the state table; a regression's error stands where accuracy does."""
+LANES = {
+    "incident": "Incident", "alert": "Incident", "maintenance": "Incident", "drift": "Drift", "validation": "Drift",
+    "promotion": "Model", "training": "Model", "data_version": "Model", "approval": "Model", "deployment": "Deploy",
+    "rollback": "Deploy", "release": "Deploy", "config": "Deploy", "infrastructure": "Deploy", "restart": "Deploy",
+    "traffic": "Deploy", "schema_change": "Deploy", "build": "Build",
+}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One signal of a side merged over its components; `cell.component` is the worst one, whose budget is shown."""
+class Context(Protocol):
+    """Where numbers come from: a configuration and a store."""
 
-    cell: Cell
-    components: int
-    attention: int
+    config: Config
+    store: Store
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A service and its paired model; either may be absent (""), cells by signal."""
-
-    product: str
-    state: State
-    service: str
-    system: Mapping[str, Cell]
-    model: str
-    version: str
-    models: Mapping[str, Cell]
+def _measures(context: Context, window: Window, now: int, as_of: int | None, filters: Filters) -> Measures:
+    reader = Reader(context.store, as_of)
+    if reader.as_of > reader.latest or reader.as_of < 0:
+        raise Unreadable(f"there is no load {reader.as_of} in this store; its newest is {reader.latest}.")
+    return Measures(reader, context.config, window, now, filters)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change on the timeline; `lane` is Incident, Drift, Model, Deploy or Build."""
-
-    lane: str
-    kind: str
-    ts: int
-    until: int | None
-    ended: int | None
-    title: str
-    components: tuple[str, ...]
-    outcome: str
-    version: str
-    source: str
-    url: str
-    key: str
+# -- overview
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the timeline: share of good per step, None where nothing was seen."""
-
-    title: str
-    side: Side
-    target: float | None
-    points: tuple[float | None, ...]
-    immature: tuple[bool, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """Everything the Overview shows; `newest` is the end of the newest data."""
-
-    window: Window
-    as_of: int
-    step: int
-    now: int
-    newest: int | None
-    late: tuple[str, ...]
-    services: int
-    models: int
-    attention: Mapping[Side, int]
-    cards: Mapping[Side, tuple[Card, ...]]
-    columns: Mapping[Side, tuple[tuple[str, str], ...]]
-    """(signal, title) per side."""
-    rows: tuple[Row, ...]
-    lines: tuple[Line, ...]
-    changes: tuple[Change, ...]
-    truncated: int = 0
-    """Changes left out of `changes` because there are too many to draw; they are counted, never lost."""
+def overview(
+    context: Context, window: Window, *, environment: str = "production", product: str = "", component: str = "",
+    as_of: int | None = None, now: int,
+) -> Overview:  # fmt: skip
+    """Both sides over the window: cards, one row per product, one timeline."""
+    measures = _measures(context, window, now, as_of, Filters(environment))
+    chosen = _chosen(measures.components, product, component)
+    kinds = {one.name: one.kind for one in chosen}
+    asked = _first_each(measures.asked([one.name for one in chosen], (*SYSTEM, *MODEL, "error")))
+    cells = {(a.asked.component, a.asked.signal.name): a for a in measures.answers(asked)}
+    shown = {key: _cell(measures, answer) for key, answer in cells.items()}
+    rows = _rows(chosen, shown)
+    step = step_for(window.since, window.until, SPARK)
+    changes = _changes(measures, window, [one.name for one in chosen], environment)
+    return Overview(
+        window=window, as_of=measures.reader.as_of, step=step, now=now,
+        newest=max(measures.newest.values(), default=None), late=_late(measures),
+        services=sum(kind == "service" for kind in kinds.values()),
+        models=sum(kind == "model" for kind in kinds.values()),
+        attention={"system": _attention(shown, kinds, "service"), "model": _attention(shown, kinds, "model")},
+        cards={"system": _cards(measures, cells, shown, SYSTEM, step),
+               "model": _cards(measures, cells, shown, MODEL, step)},
+        columns={"system": _columns(shown, SYSTEM, measures.config), "model": _columns(shown, MODEL, measures.config)},
+        rows=rows, lines=_lines(measures, cells), changes=changes[:CHANGES], truncated=max(0, len(changes) - CHANGES),
+    )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """One source as the Sources page shows it; `state` is up to date, late, failing, never run or no data."""
-
-    name: str
-    connector: str
-    scope: str
-    side: str
-    state: str
-    newest: int | None
-    last_pull: int | None
-    last_error: str
-    summary: str
-    next_step: str
-    every: int
-    coverage: float | None
-    strip: tuple[float | None, ...]
-    """Share of the expected seen per step of the window; None: not expected."""
-    rejects: tuple[tuple[str, str, int], ...]
-    """(reason, where, count)."""
-    remarks: tuple[tuple[str, str, int], ...]
-    unmatched: tuple[tuple[str, int], ...]
-    """(labels as text, count)."""
-    paste: str
-    """A [[source.map]] block ready to paste for the unmatched, or ""."""
+def _chosen(components: Sequence[Component], product: str, component: str) -> list[Component]:
+    return [one for one in components if product in ("", one.product) and component in ("", one.name)]
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The Sources page."""
-
-    window: Window
-    now: int
-    step: int
-    as_of: int
-    sources: tuple[SourceState, ...]
+def _first_each(asked: Sequence[Asked]) -> list[Asked]:
+    """The first objective of each signal of each component: one cell each."""
+    found: dict[tuple[str, str], Asked] = {}
+    for one in asked:
+        found.setdefault((one.component, one.signal.name), one)
+    return list(found.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
-    """Percentiles of a histogram per step, or its counts per bin for a heat map."""
-
-    step: int
-    edges: tuple[float, ...]
-    counts: tuple[tuple[int, ...], ...]
-    """One tuple of counts per step, one count per bin (len(edges) + 1)."""
-    quantiles: Mapping[str, tuple[float | None, ...]]
+def _column(signal: str) -> str:
+    return "outcome" if signal == "error" else signal
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureDrift:
-    """One feature's drift over the window against its reference; fields as in `tandem drift`."""
-
-    feature: str
-    type: str
-    n_reference: int
-    n_current: int
-    psi: float | None
-    js: float | None
-    ks: float | None
-    wasserstein: float | None
-    noise_floor: float | None
-    verdict: str
-    severity: str
-    daily: tuple[float | None, ...] = ()
-    """The effect per step of the window (JS for categories, normed Wasserstein for numbers)."""
+def _judged(cells: Iterable[Cell]) -> list[State]:
+    return [cell.state for cell in cells if cell.objective is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """The page of one component: its cells, series for charts, and the changes of it and its partners."""
+def _rows(chosen: Sequence[Component], shown: Mapping[tuple[str, str], Cell]) -> tuple[Row, ...]:
+    rows = []
+    for product in dict.fromkeys(one.product for one in chosen):
+        mine = [one for one in chosen if one.product == product]
+        for service, model in _pairs([c for c in mine if c.kind == "service"], [c for c in mine if c.kind == "model"]):
+            system = {s: shown[service, s] for s in SYSTEM if (service, s) in shown}
+            models = {_column(s): shown[model, s] for s in ("error", *MODEL) if (model, s) in shown}
+            version = next((cell.version for cell in models.values() if cell.version), "")
+            state = worst(_judged([*system.values(), *models.values()]))
+            rows.append(Row(product, state, service, system, model, version, models))
+    return tuple(sorted(rows, key=lambda row: (STATES.index(row.state), -_trouble(row), row.product, row.service)))
 
-    component: str
-    kind: Literal["service", "model"]
-    product: str
-    state: State
-    window: Window
-    as_of: int
-    step: int
-    now: int
-    newest: int | None
-    cells: tuple[Cell, ...]
-    latency: Band | None
-    lines: tuple[Line, ...]
-    partners: tuple[str, ...]
-    """The other components of the product."""
-    changes: tuple[Change, ...]
-    features: tuple[FeatureDrift, ...]
-    confusion: Mapping[tuple[str, str], int]
-    segments: tuple[tuple[str, int, int, tuple[float, float] | None], ...]
-    """(segment, good, total, Wilson interval) of accuracy."""
-    quality: Mapping[str, object] | None
-    versions: tuple[Mapping[str, object], ...]
-    samples: tuple[Mapping[str, object], ...]
+
+def _trouble(row: Row) -> float:
+    """How much of their budgets a row's cells have spent, the worst counting; orders rows of one state."""
+    left = [cell.objective.budget_left for cell in (*row.system.values(), *row.models.values())
+            if cell.objective and cell.objective.budget_left is not None]  # fmt: skip
+    return -min(left, default=1.0)
+
+
+def _pairs(services: Sequence[Component], models: Sequence[Component]) -> list[tuple[str, str]]:
+    """Each service with the model that depends on it, or the next one of its product; what is left stands alone."""
+    left = list(models)
+    pairs = []
+    for service in services:
+        match = next((model for model in left if service.name in model.depends_on), None)
+        if match is None and len(services) - len(pairs) <= len(left):
+            match = left[0]
+        if match is not None:
+            left.remove(match)
+        pairs.append((service.name, match.name if match else ""))
+    return pairs + [("", model.name) for model in left]
+
+
+def _attention(shown: Mapping[tuple[str, str], Cell], kinds: Mapping[str, str], kind: str) -> int:
+    troubled = {cell.component for cell in shown.values() if cell.objective and cell.state in ("breached", "at risk")}
+    return sum(kinds.get(name) == kind for name in troubled)
+
+
+def _columns(
+    shown: Mapping[tuple[str, str], Cell], signals: Sequence[str], config: Config
+) -> tuple[tuple[str, str], ...]:
+    there = {_column(signal) for _, signal in shown}
+    return tuple((signal, config.signals[signal].title) for signal in signals if signal in there)
+
+
+def _late(measures: Measures) -> tuple[str, ...]:
+    return tuple(
+        source.name for number, source in measures.configured.items()
+        if measures.seen_until(number) < min(measures.end, measures.now) - max(3 * source.common.every, 900)
+    )  # fmt: skip
+
+
+# -- cells and cards
+
+
+def _cell(measures: Measures, answer: Answer, spark: tuple[float | None, ...] = ()) -> Cell:
+    asked, signal = answer.asked, answer.asked.signal
+    judged = verdict(answer)
+    value = answer.good / answer.total if answer.good is not None and answer.total else None
+    text, measure = _text(answer, value)
+    return Cell(
+        component=asked.component, signal=signal.name, title=signal.title, side=signal.side, state=judged.state,
+        reason=judged.reason, value=value, text=text, measure=measure, of=_of(asked, answer), unit=signal.unit,
+        good=answer.good, total=answer.total, coverage=answer.coverage, source=measures.source_name(answer.source),
+        objective=_objective(answer), spark=spark,
+        spark_target=float(asked.target) if asked.target is not None else None,
+        version=_newest_version(measures, asked.component) if signal.side == "model" else "",
+    )  # fmt: skip
+
+
+def _newest_version(measures: Measures, component: str) -> str:
+    versions = {kept.placed.version for kept in measures.series(component, "volume")} - {""}
+    return max(versions, key=lambda text: (len(text), text), default="")
+
+
+def _text(answer: Answer, value: float | None) -> tuple[str, str]:
+    signal = answer.asked.signal
+    if isinstance(answer.value, Histogram) and signal.unit == "s":
+        found = bins.quantile(answer.value, 0.95)
+        if found is not None:
+            return ("≥ " if found.open_above else "") + wording.seconds(found.value), "p95"
+    if value is not None and answer.total:
+        return wording.percent(answer.good or 0, answer.total), answer.asked.measure or _measure(answer)
+    if answer.total:
+        return wording.count(answer.total), "count"
+    return "", ""
+
+
+def _measure(answer: Answer) -> str:
+    return {"accuracy": "accuracy", "within": "within tolerance"}.get(answer.asked.signal.good, "share")
+
+
+def _of(asked: Asked, answer: Answer) -> str:
+    number = wording.count(answer.total) if answer.total else "no"
+    words = asked.signal.of.replace("{threshold}", _threshold(asked))
+    return f"of {number} {words}" if answer.total else f"{number} {words.split(' ')[0]}"
+
+
+def _threshold(asked: Asked) -> str:
+    if asked.threshold is None:
+        return "their bound"
+    return wording.seconds(float(asked.threshold)) if asked.signal.unit == "s" else f"{float(asked.threshold):g}"
+
+
+def _objective(answer: Answer) -> Objective | None:
+    asked = answer.asked
+    if asked.target is None:
+        return None
+    good, total = answer.objective or (0, 0)
+    left = slo.budget_left(good, total, asked.target)
+    burns = {name: slo.burn(*answer.burns[seconds], asked.target) for name, seconds in slo.BURN_WINDOWS.items()}
+    given = asked.objective
+    name = (given.name if given else "") or f"{asked.component} {asked.measure or asked.signal.name}"
+    return Objective(
+        name=name, target=float(asked.target), window=given.window if given else "28d",
+        threshold=float(asked.threshold) if asked.threshold is not None else None,
+        budget_left=float(left) if left is not None else None,
+        events_left=float(slo.events_left(good, total, asked.target)) if total else None,
+        burn={name: float(rate) if rate is not None else None for name, rate in burns.items()}, good=good, total=total,
+    )  # fmt: skip
+
+
+def _cards(
+    measures: Measures, answers: Mapping[tuple[str, str], Answer], shown: Mapping[tuple[str, str], Cell],
+    signals: Sequence[str], step: int,
+) -> tuple[Card, ...]:  # fmt: skip
+    cards = []
+    for signal in signals:
+        mine = [key for key in shown if _column(key[1]) == signal]
+        if mine:
+            cards.append(_card(measures, [answers[key] for key in mine], [shown[key] for key in mine], step))
+    return tuple(cards)
+
+
+def _card(measures: Measures, answers: Sequence[Answer], cells: Sequence[Cell], step: int) -> Card:
+    """One signal over all its components: counts add up; state and budget are the worst one's."""
+    first = min(cells, key=_badness)
+    counted = [cell for cell in cells if cell.good is not None and cell.total]
+    good, total = sum(cell.good or 0 for cell in counted), sum(cell.total or 0 for cell in counted)
+    spark = _spark(measures, answers, step)
+    thresholds = {answer.asked.threshold for answer in answers}
+    signal = answers[0].asked.signal
+    words = signal.of.replace("{threshold}", _threshold(answers[0].asked) if len(thresholds) == 1 else "their bound")
+    cell = Cell(
+        component=first.component, signal=first.signal, title=signal.title if signal.name != "error" else "Accuracy",
+        side=first.side, state=first.state, reason=first.reason, value=good / total if total else None,
+        text=wording.percent(good, total) if total else "", measure="share",
+        of=f"of {wording.count(total)} {words}" if total else f"no {words.split(' ')[0]}",
+        unit=first.unit, good=good if counted else None, total=total if counted else None, coverage=first.coverage,
+        source=first.source, objective=first.objective, spark=spark, spark_target=first.spark_target,
+    )  # fmt: skip
+    return Card(
+        cell, len(cells), sum(one.state in ("breached", "at risk") and one.objective is not None for one in cells)
+    )
+
+
+def _badness(cell: Cell) -> tuple[int, float]:
+    left = cell.objective.budget_left if cell.objective else None
+    return (STATES.index(cell.state) if cell.objective else len(STATES), left if left is not None else 1.0)
+
+
+def _spark(measures: Measures, answers: Sequence[Answer], step: int) -> tuple[float | None, ...]:
+    """Share of good per step, merged over the answers' components."""
+    good_total: dict[int, list[int]] = {}
+    for kind in ("ratio", "confusion", "histogram"):
+        some = [answer for answer in answers if answer.asked.signal.kind == kind]
+        for start, good, total in _steps(measures, some, step):
+            cell = good_total.setdefault(start, [0, 0])
+            cell[0] += good
+            cell[1] += total
+    first = measures.window.since // step * step
+    starts = range(first, measures.window.until, step)
+    return tuple(good_total[t][0] / good_total[t][1] if good_total.get(t, [0, 0])[1] else None for t in starts)
+
+
+def _steps(measures: Measures, answers: Sequence[Answer], step: int) -> list[tuple[int, int, int]]:
+    """(start of step, good, total) of answers of one summary."""
+    if not answers:
+        return []
+    kind = answers[0].asked.signal.kind
+    groups: dict[int, int] = {}
+    meaning: list[tuple[Asked, int]] = []
+    for answer in answers:
+        for kept in measures.series(answer.asked.component, answer.asked.signal.name):
+            if kept.placed.source == answer.source:
+                key = (answer.asked, kept.layout)
+                if key not in meaning:
+                    meaning.append(key)
+                groups[kept.id] = meaning.index(key)
+    if kind == "ratio":
+        groups = dict.fromkeys(groups, 0)
+    finest = HOUR if answers[0].asked.signal.width == HOUR else BUCKET
+    rows = measures.reader.steps(kind, groups, measures.window.since, measures.window.until, max(step, finest), finest)
+    if kind == "ratio":
+        return [(start, int(good), int(total)) for _, start, good, total in rows]
+    return _counted_steps(measures, kind, meaning, rows)
+
+
+def _counted_steps(
+    measures: Measures, kind: str, meaning: Sequence[tuple[Asked, int]], rows: Sequence[tuple[Any, ...]]
+) -> list[tuple[int, int, int]]:
+    merges: dict[tuple[int, int], dict[Any, tuple[Any, ...]]] = {}
+    for row in rows:
+        key = row[2] if kind == "histogram" else (row[2], row[3])
+        merges.setdefault((row[0], row[1]), {})[key] = row[3:] if kind == "histogram" else row[4:]
+    found = []
+    for (group, start), merge in merges.items():
+        asked, layout = meaning[group]
+        kept = next(k for k in measures.series(asked.component, asked.signal.name) if k.layout == layout)
+        counts = measures.counts(asked, measures.value(kind, kept, merge))
+        if counts:
+            found.append((start, *counts))
+    return found
+
+
+# -- timeline
+
+
+def _lines(measures: Measures, answers: Mapping[tuple[str, str], Answer]) -> tuple[Line, ...]:
+    step = step_for(measures.window.since, measures.window.until, POINTS)
+    found = []
+    for title, side, names in (
+        ("Good requests", "system", ("request_success",)), ("Checks answered", "system", ("availability",)),
+        ("Correct predictions", "model", ("outcome",)), ("Predictions within tolerance", "model", ("error",)),
+    ):  # fmt: skip
+        some = [answer for (_, signal), answer in answers.items() if signal in names and answer.seen]
+        if some and not any(line.side == side for line in found):
+            targets = {answer.asked.target for answer in some}
+            target = float(next(iter(targets)) or 0) if len(targets) == 1 and None not in targets else None
+            points = _spark(measures, some, step)
+            found.append(Line(title, "system" if side == "system" else "model", target, points,
+                              _immature(measures, some, step, len(points)), step))  # fmt: skip
+    return tuple(found)
+
+
+def _immature(measures: Measures, answers: Sequence[Answer], step: int, points: int) -> tuple[bool, ...]:
+    if answers[0].asked.signal.side != "model":
+        return ()
+    edge = min(measures.mature(answer.asked.component) for answer in answers)
+    first = measures.window.since // step * step
+    return tuple(first + place * step >= edge for place in range(points))
+
+
+def _changes(measures: Measures, window: Window, components: Sequence[str], environment: str) -> list[Change]:
+    if not components:
+        return []
+    events = measures.reader.events(window.since, window.until, components=components, environment=environment)
+    newest: dict[tuple[int, str, str], tuple[int, Event]] = {}
+    for source, event in events:
+        newest[source, event.kind, event.key] = (source, event)
+    models = {one.name for one in measures.components if one.kind == "model"}
+    found = [_change(measures, source, event, models) for source, event in newest.values() if event.kind in LANES]
+    found += _drift_changes(measures, window, components)
+    return sorted(found, key=lambda change: (change.ts, change.kind, change.key))
+
+
+def _change(measures: Measures, source: int, event: Event, models: set[str]) -> Change:
+    lane = "Model" if event.kind == "release" and models & set(event.components) else LANES[event.kind]
+    return Change(
+        lane=lane, kind=event.kind, ts=event.ts, until=event.ts_latest, ended=event.ended,
+        title=event.title or " ".join(filter(None, (event.kind, event.version or event.key))),
+        components=event.components, outcome=event.outcome, version=event.version,
+        source=measures.source_name(source), url=event.url, key=event.key,
+    )  # fmt: skip
+
+
+def _drift_changes(measures: Measures, window: Window, components: Sequence[str]) -> list[Change]:
+    """Where data drift of a feature began inside the window: the first of its feature-hours that drifted."""
+    step = max(HOUR, step_for(window.since, window.until, SPARK))
+    pairs = [(one, name) for one in components for name in measures.names(one, "drift") if name]
+    groups = {kept.id: place for place, (one, name) in enumerate(pairs)
+              for kept in measures.series(one, "drift", name)}  # fmt: skip
+    found, drifting = [], dict.fromkeys(range(len(pairs)), False)
+    rows = measures.reader.steps("ratio", groups, window.since - step, window.until, step, HOUR)
+    for place, start, good, total in rows:
+        bad = total > 0 and good * 2 < total
+        if bad and not drifting[place] and start >= window.since:
+            model, feature = pairs[place]
+            found.append(Change("Drift", "drift", start, None, None, f"{model} {feature}", (model,), "bad", "", "",
+                                "", f"{model}/{feature}/{start}"))  # fmt: skip
+        if total:
+            drifting[place] = bad
+    return found
+
+
+# -- one component
+
+
+def detail(
+    context: Context, component: str, window: Window, *, environment: str = "production", version: str = "",
+    segment: str = "", as_of: int | None = None, now: int,
+) -> Detail:  # fmt: skip
+    """Everything the page of one component shows; raises Unreadable for an unknown one."""
+    measures = _measures(context, window, now, as_of, Filters(environment, version, segment))
+    mine = next((one for one in measures.components if one.name == component), None)
+    if mine is None:
+        raise Unreadable("there is no such component; see the list of services and models.")
+    step = step_for(window.since, window.until, POINTS)
+    answers = measures.answers(measures.asked([component]))
+    cells = tuple(_cell(measures, answer, _spark(measures, [answer], step_for(window.since, window.until, SPARK)))
+                  for answer in answers)  # fmt: skip
+    partners = tuple(one.name for one in measures.components if one.product == mine.product and one.name != component)
+    answer = show(context, component, window, environment=environment, version=version, segment=segment, as_of=as_of,
+                  now=now)  # fmt: skip
+    return Detail(
+        component=component, kind=mine.kind, product=mine.product, state=worst(_judged(cells)), window=window,
+        as_of=measures.reader.as_of, step=step, now=now, newest=max(measures.newest.values(), default=None),
+        cells=cells, latency=_band(measures, component, step), lines=_component_lines(measures, answers, step),
+        partners=partners, changes=tuple(_changes(measures, window, [component, *partners], environment)[:CHANGES]),
+        features=_features(measures, component, step), confusion=_confusion(measures, component),
+        segments=_segments(context, measures, component), quality=answer["quality"],
+        versions=tuple(answer["versions"]), samples=tuple(answer["samples"]),
+    )  # fmt: skip
+
+
+def _component_lines(measures: Measures, answers: Sequence[Answer], step: int) -> tuple[Line, ...]:
+    found = []
+    for answer in answers:
+        if answer.asked.target is not None and answer.seen:
+            points = _spark(measures, [answer], step)
+            found.append(Line(answer.asked.signal.title, answer.asked.signal.side, float(answer.asked.target), points,
+                              _immature(measures, [answer], step, len(points)), step))  # fmt: skip
+    return tuple(found)
+
+
+def _band(measures: Measures, component: str, step: int) -> Band | None:
+    series = measures.series(component, "latency")
+    if not series:
+        return None
+    rows = measures.reader.steps("histogram", {kept.id: kept.layout for kept in series}, measures.window.since,
+                                 measures.window.until, step)  # fmt: skip
+    layouts = {kept.layout: kept for kept in series}
+    parts: dict[int, dict[int, dict[int, tuple[int, int]]]] = {}
+    for layout, start, place, n, total in rows:
+        parts.setdefault(start, {}).setdefault(layout, {})[place] = (n, total)
+    merged = {start: bins.merge([_histogram(measures, layouts[layout], cells) for layout, cells in some.items()]).histogram
+              for start, some in parts.items()}  # fmt: skip
+    starts = range(measures.window.since // step * step, measures.window.until, step)
+    edges = _common_edges(merged.values())
+    quantiles = {
+        name: tuple(_quantile(merged[start], q) if start in merged else None for start in starts)
+        for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+    }
+    counts = tuple(
+        tuple(merged[start].counts.get(place, 0) for place in range(len(edges) + 1))
+        if start in merged and merged[start].layout.edges == edges else ()
+        for start in starts
+    )  # fmt: skip
+    return Band(step, edges, counts, quantiles)
+
+
+def _histogram(measures: Measures, kept: Any, cells: Mapping[int, tuple[int, int]]) -> Histogram:
+    found = measures.value("histogram", kept, cells)
+    assert isinstance(found, Histogram)
+    return found
+
+
+def _common_edges(histograms: Iterable[Histogram]) -> tuple[float, ...]:
+    layouts = [one.layout.edges for one in histograms if one.layout.kind == "edges"]
+    return max(set(layouts), key=layouts.count) if layouts else ()
+
+
+def _quantile(histogram: Histogram, q: float) -> float | None:
+    found = bins.quantile(histogram, q)
+    return found.value if found else None
+
+
+def _features(measures: Measures, component: str, step: int) -> tuple[FeatureDrift, ...]:
+    return drifting.feature_drift(measures, component, step)
+
+
+def _confusion(measures: Measures, component: str) -> Mapping[tuple[str, str], int]:
+    series = measures.series(component, "outcome")
+    merges = measures.reader.totals("confusion", [kept.id for kept in series],
+                                    [(measures.window.since, measures.window.until)])  # fmt: skip
+    total: dict[tuple[str, str], int] = {}
+    for [cells] in merges.values():
+        for key, cell in (cells or {}).items():
+            total[key] = total.get(key, 0) + int(cell[0])
+    return total
+
+
+def _segments(
+    context: Context, measures: Measures, component: str
+) -> tuple[tuple[str, int, int, tuple[float, float] | None], ...]:
+    del context
+    series = [
+        kept for kept in measures.reader.series(component=component, signal="outcome", stage=measures.filters.stage,
+                                                environment=measures.filters.environment)
+        if kept.placed.segment and measures.filters.version in ("", kept.placed.version)
+    ]  # fmt: skip
+    merges = measures.reader.totals("confusion", [kept.id for kept in series],
+                                    [(measures.window.since, measures.window.until)])  # fmt: skip
+    counts: dict[str, list[int]] = {}
+    for kept in series:
+        for key, cell in (merges.get(kept.id, [None])[0] or {}).items():
+            mine = counts.setdefault(kept.placed.segment, [0, 0])
+            mine[0] += int(cell[0]) if key[0] == key[1] else 0
+            mine[1] += int(cell[0])
+    rows = [(segment, good, total, slo.wilson(good, total)) for segment, (good, total) in counts.items()]
+    return tuple(sorted(rows, key=lambda row: row[1] / row[2] if row[2] else 1.0))
+
+
+# -- show and sources
+
+
+def sources(context: Context, window: Window, *, as_of: int | None = None, now: int) -> Sources:
+    """Every source: its state, coverage, what it could not count, and what to do next."""
+    return sourcing.sources(_measures(context, window, now, as_of, Filters()))
+
+
+def listing(
+    context: Context, window: Window, *, environment: str = "production", version: str = "", segment: str = "",
+    stage: str = "production", as_of: int | None = None, now: int,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The answer of `tandem show --json` without a component: one for each, in the order of the configuration."""
+    measures = _measures(context, window, now, as_of, Filters(environment, version, segment, stage))
+    return [shows.answer(measures, one, _cell) for one in measures.components]
+
+
+def show(
+    context: Context, component: str, window: Window, *, environment: str = "production", version: str = "",
+    segment: str = "", stage: str = "production", as_of: int | None = None, now: int,
+) -> dict[str, Any]:  # fmt: skip
+    """The answer of `tandem show COMPONENT --json`; raises Unreadable for an unknown component."""
+    measures = _measures(context, window, now, as_of, Filters(environment, version, segment, stage))
+    mine = next((one for one in measures.components if one.name == component), None)
+    if mine is None:
+        raise Unreadable(
+            f"there is no component {component!r}; known are {', '.join(c.name for c in measures.components)}."
+        )
+    return shows.answer(measures, mine, _cell)
 
 
 __all__ = [
-    "STATES",
-    "Band",
-    "Card",
-    "Cell",
-    "Change",
-    "Detail",
-    "FeatureDrift",
-    "Line",
-    "Objective",
-    "Overview",
-    "Row",
-    "Side",
-    "SourceState",
-    "Sources",
-    "State",
-    "Unreadable",
-    "Window",
+    "STATES", "Band", "Card", "Cell", "Change", "Context", "Detail", "FeatureDrift", "Line", "Objective", "Overview",
+    "Ratio", "Row", "Side", "SourceState", "Sources", "State", "Unreadable", "Window", "detail", "listing", "overview",
+    "show", "sources",
 ]  # fmt: skip

@@ -1,0 +1,424 @@
+"""From the store to one merge per component, signal and window: sources in their order, objectives at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from tandem import bins, slo
+from tandem.catalog import Signal
+from tandem.config import Component, Config, Objective, Source
+from tandem.intervals import Span, length, overlap, subtract, union
+from tandem.records import BUCKET, HOUR, Confusion, Histogram, Moments, Ratio, Value
+from tandem.shown import Window
+from tandem.slo import BURN_WINDOWS
+from tandem.store.read import Kept, Reader
+
+WINDOW_SECONDS = 28 * 86400
+LATE = 3
+"""A source is late when its newest data is older than this many of its declared intervals."""
+GRACE = 900
+"""Seconds of lateness that are always allowed: buckets end, and pulls take their time."""
+MATURE = Fraction(9, 10)
+"""Labels have come when coverage reaches this share of its usual plateau."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a question is narrowed to; "" means all."""
+
+    environment: str = "production"
+    version: str = ""
+    segment: str = ""
+    stage: str = "production"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One objective (or none) of one signal of one component."""
+
+    component: str
+    signal: Signal
+    objective: Objective | None
+    target: Fraction | None
+    threshold: Fraction | None
+    window: int
+    measure: str
+
+
+@dataclass
+class Answer:
+    """An Asked with its merges; `totals` has good and total of each window length that ends with the asked one."""
+
+    asked: Asked
+    value: Value | None = None
+    good: int | None = None
+    total: int | None = None
+    objective: tuple[int, int] | None = None
+    burns: dict[int, tuple[int, int]] = field(default_factory=dict)
+    coverage: float | None = None
+    objective_coverage: float | None = None
+    source: int = 0
+    witnesses: list[tuple[int, Value | None]] = field(default_factory=list)
+    stale: bool = False
+    labels: bool = True
+    seen: bool = False
+
+
+class Measures:
+    """All that one question asks of the store; one read per summary and window set."""
+
+    def __init__(
+        self, reader: Reader, config: Config, window: Window, now: int, filters: Filters | None = None
+    ) -> None:
+        self.reader = reader
+        self.config = config
+        self.window = window
+        self.now = now
+        self.filters = filters or Filters()
+        self.end = -(-window.until // BUCKET) * BUCKET
+
+    # -- what there is
+
+    @cached_property
+    def components(self) -> tuple[Component, ...]:
+        """The configured components, then those that only the store knows."""
+        known = {component.name for component in self.config.components}
+        sides: dict[str, set[str]] = {}
+        for kept in self.reader.series():
+            if kept.placed.component not in known:
+                signal = self.config.signals.get(kept.placed.signal)
+                sides.setdefault(kept.placed.component, set()).add(signal.side if signal else "model")
+        return self.config.components + tuple(
+            Component(name, "model" if "model" in found and "system" not in found else "service", name)
+            for name, found in sorted(sides.items())
+        )
+
+    @cached_property
+    def priority(self) -> dict[int, int]:
+        """Place of each source in its order: primary first, then the order of the config, then what was imported."""
+        numbers = self.reader.store.names.sources
+        order: dict[int, int] = {}
+        ranked = sorted(range(len(self.config.sources)), key=lambda i: (not self.config.sources[i].common.primary, i))
+        for place, i in enumerate(ranked):
+            number = numbers.get(_identity(self.config.sources[i]))
+            if number is not None:
+                order.setdefault(number, place)
+        return order
+
+    @cached_property
+    def configured(self) -> dict[int, Source]:
+        """The configured source of each number."""
+        numbers = self.reader.store.names.sources
+        found = {numbers.get(_identity(source)): source for source in reversed(self.config.sources)}
+        return {number: source for number, source in found.items() if number is not None}
+
+    def source_name(self, number: int) -> str:
+        """The configured name of a source, or what it reads where it was only imported."""
+        source = self.configured.get(number)
+        if source is not None:
+            return source.name
+        connector, _ = self.reader.sources().get(number, ("", ""))
+        return f"import:{connector}" if connector else ""
+
+    @cached_property
+    def _by_signal(self) -> dict[tuple[str, str], list[Kept]]:
+        found: dict[tuple[str, str], list[Kept]] = {}
+        filters = self.filters
+        for kept in self.reader.series(
+            environment=filters.environment, stage=filters.stage, segment=filters.segment,
+            **({"version": filters.version} if filters.version else {}),
+        ):  # fmt: skip
+            found.setdefault((kept.placed.component, kept.placed.signal), []).append(kept)
+        return found
+
+    def series(self, component: str, signal: str, name: str = "") -> list[Kept]:
+        """The series of a component's signal under the filters."""
+        return [kept for kept in self._by_signal.get((component, signal), []) if kept.placed.name == name]
+
+    def names(self, component: str, signal: str) -> list[str]:
+        """The names that a component's signal has: features, classes."""
+        return sorted({kept.placed.name for kept in self._by_signal.get((component, signal), [])})
+
+    # -- asking
+
+    def asked(self, components: Iterable[str], signals: Iterable[str] = ()) -> list[Asked]:
+        """Every signal that the components have in the store or an objective on, with the objective that applies."""
+        wanted = set(signals)
+        found = []
+        for component in components:
+            own = [one for one in self.config.objectives if one.component == component]
+            for signal in self.config.signals.values():
+                if (wanted and signal.name not in wanted) or signal.name in ("feature", "score", "prediction"):
+                    continue
+                mine = [one for one in own if one.stored == signal.name]
+                if mine or self.series(component, signal.name):
+                    found += [self._asked(component, signal, one) for one in (mine or (None,))]
+        return found
+
+    def _asked(self, component: str, signal: Signal, one: Objective | None) -> Asked:
+        target = one.target if one and one.target is not None else signal.target
+        threshold = (one.threshold or one.tolerance) if one else None
+        threshold = threshold if threshold is not None else signal.threshold
+        if signal.good == "none" or (signal.good in ("below", "within") and threshold is None):
+            target = None
+        measure = one.signal if one and one.signal != signal.name else ""
+        return Asked(component, signal, one, target, threshold, one.seconds if one else WINDOW_SECONDS, measure)
+
+    def answers(self, asked: Sequence[Asked]) -> list[Answer]:
+        """The merges of all that is asked, with one statement per summary and length of objective window."""
+        groups: dict[tuple[str, int], list[Asked]] = {}
+        for one in asked:
+            groups.setdefault((one.signal.kind, one.window), []).append(one)
+        found: dict[Asked, Answer] = {}
+        for (kind, seconds), some in groups.items():
+            found.update(self._group(kind, seconds, some))
+        return [found[one] for one in asked]
+
+    def _group(self, kind: str, seconds: int, asked: Sequence[Asked]) -> dict[Asked, Answer]:
+        windows = self._windows(seconds)
+        plain = [one for one in asked if len(self._sources(one)) <= 1 and not self._immature(one)]
+        ids = [kept.id for one in plain for kept in self.series(one.component, one.signal.name)]
+        merges = self.reader.totals(kind, sorted(set(ids)), windows)
+        answers = {}
+        for one in asked:
+            if one in plain:
+                some = self.series(one.component, one.signal.name)
+                values = [self._merge(kind, some, merges, place) for place in range(len(windows))]
+                source = some[0].placed.source if some else 0
+            else:
+                values, source = self._merged_by_source(one, kind, windows)
+            answers[one] = self._answer(one, windows, values, source)
+        return answers
+
+    def _windows(self, seconds: int, end: int | None = None) -> list[Span]:
+        """The page's window, the objective's, then the burn windows; all end together."""
+        end = self.end if end is None else end
+        burns = [(end - width, end) for width in BURN_WINDOWS.values()]
+        return [(self.window.since, self.window.until), (self.end - seconds, self.end), *burns]
+
+    def _sources(self, one: Asked) -> list[int]:
+        """The sources that have the signal, in their order."""
+        found = {kept.placed.source for kept in self.series(one.component, one.signal.name)}
+        return sorted(found, key=lambda number: (self.priority.get(number, len(self.priority)), number))
+
+    def _immature(self, one: Asked) -> bool:
+        return one.signal.name in ("outcome", "error") and self.mature(one.component) < self.end
+
+    @cached_property
+    def _maturity(self) -> dict[str, int]:
+        components = sorted({component for component, signal in self._by_signal if signal == "label_coverage"})
+        groups = {kept.id: place for place, component in enumerate(components)
+                  for kept in self.series(component, "label_coverage")}  # fmt: skip
+        rows = self.reader.steps("ratio", groups, self.end - WINDOW_SECONDS, self.end, 6 * HOUR)
+        return {component: _mature_until([row[1:] for row in rows if row[0] == place], 6 * HOUR, self.end)
+                for place, component in enumerate(components)}  # fmt: skip
+
+    def mature(self, component: str) -> int:
+        """Up to when a model's labels have come, as far as they usually do; epoch seconds."""
+        return self._maturity.get(component, self.end)
+
+    def _merged_by_source(self, one: Asked, kind: str, windows: list[Span]) -> tuple[list[Value | None], int]:
+        """Per window the sum over what each source counts: the first in order that covered it, never two."""
+        sources = self._sources(one)
+        series = self.series(one.component, one.signal.name)
+        edge = self.mature(one.component) if self._immature(one) else self.end
+        spans = [window if place < 2 else (window[0] - self.end + edge, edge) for place, window in enumerate(windows)]
+        values: list[Value | None] = []
+        owned = self._owned(one, sources, min(low for low, _ in spans), max(high for _, high in spans))
+        for since, until in spans:
+            parts = []
+            for number, owns in owned.items():
+                mine = [kept for kept in series if kept.placed.source == number]
+                for low, high in overlap(owns, since, until):
+                    merges = self.reader.totals(kind, [kept.id for kept in mine], [(low, high)])
+                    parts.append(self._merge(kind, mine, merges, 0))
+            values.append(_sum(part for part in parts if part is not None))
+        return values, sources[0] if sources else 0
+
+    def _owned(self, one: Asked, sources: list[int], since: int, until: int) -> dict[int, list[Span]]:
+        """The stretches that each source counts for; sources that add up all count everywhere."""
+        everything = [(since, until)]
+        if len(sources) < 2 or all(
+            number in self.configured and self.configured[number].common.combine == "sum" for number in sources
+        ):
+            return dict.fromkeys(sources, everything)
+        left, owned = everything, {}
+        for number in sources:
+            whole = [(-(-low // BUCKET) * BUCKET, high // BUCKET * BUCKET)
+                     for low, high in self.coverage_of(number, one.component, one.signal.name, since, until)]  # fmt: skip
+            mine = [span for low, high in left for span in overlap(union(whole), low, high)]
+            owned[number] = mine
+            left = subtract(left, union(mine))
+        owned[sources[0]] = union([*owned[sources[0]], *left])
+        return owned
+
+    def _merge(self, kind: str, series: Sequence[Kept], merges: Mapping[int, list[Any]], place: int) -> Value | None:
+        parts: list[Value] = []
+        for kept in series:
+            merge = merges.get(kept.id, [None] * (place + 1))[place]
+            if merge is not None:
+                parts.append(self.value(kind, kept, merge))
+        return _sum(parts)
+
+    def value(self, kind: str, kept: Kept, merge: Any) -> Value:
+        """The summary of one merged row of the store."""
+        if kind == "ratio":
+            return Ratio(int(merge[0]), int(merge[1]))
+        if kind == "moments":
+            digits = self.reader.store.names.layout(kept.layout).digits or 0
+            return Moments(int(merge[0]), int(merge[1]), int(merge[2]), digits)
+        if kind == "confusion":
+            return Confusion({key: int(cell[0]) for key, cell in merge.items() if cell[0]})
+        layout = self.reader.store.names.layout(kept.layout)
+        return Histogram(layout, {place: int(cell[0]) for place, cell in merge.items() if cell[0]},
+                         {place: int(cell[1]) for place, cell in merge.items() if cell[1]})  # fmt: skip
+
+    def _answer(self, one: Asked, windows: list[Span], values: list[Value | None], source: int) -> Answer:
+        counts = [self.counts(one, value) for value in values]
+        answer = Answer(one, value=values[0], source=source, seen=any(value is not None for value in values))
+        answer.good, answer.total = counts[0] if counts[0] else (None, None)
+        if answer.total is None and values[0] is not None:
+            answer.total = _events(values[0])
+        answer.objective = counts[1]
+        answer.burns = {seconds: counts[place] or (0, 0) for place, seconds in enumerate(BURN_WINDOWS.values(), 2)}
+        since, until = windows[0]
+        answer.coverage = self.coverage(one, since, until)
+        answer.objective_coverage = self.coverage(one, *windows[1])
+        answer.stale = self.late(one, source)
+        answer.labels = not (one.signal.name in ("outcome", "error") and self.series(one.component, "volume"))
+        answer.witnesses = [(number, self._one_source(one, number)) for number in self._sources(one)[1:]]
+        return answer
+
+    def _one_source(self, one: Asked, number: int) -> Value | None:
+        mine = [kept for kept in self.series(one.component, one.signal.name) if kept.placed.source == number]
+        merges = self.reader.totals(
+            one.signal.kind, [kept.id for kept in mine], [(self.window.since, self.window.until)]
+        )
+        return self._merge(one.signal.kind, mine, merges, 0)
+
+    def counts(self, one: Asked, value: Value | None) -> tuple[int, int] | None:
+        """Good and total of a merge, as the signal (or the measure that the objective names) defines them."""
+        if value is None:
+            return None if one.target is None else (0, 0)
+        if isinstance(value, Ratio):
+            return (value.good, value.total) if one.signal.good != "none" else None
+        if isinstance(value, Confusion):
+            return self._confusion_counts(one, value)
+        if isinstance(value, Histogram) and one.threshold is not None and one.signal.good in ("below", "within"):
+            share = (bins.share_below if one.signal.good == "below" else bins.share_within)(value, one.threshold)
+            return share.good, share.total
+        return None
+
+    def _confusion_counts(self, one: Asked, value: Confusion) -> tuple[int, int]:
+        right = sum(n for (actual, predicted), n in value.cells.items() if actual == predicted)
+        if one.measure in ("", "accuracy"):
+            return right, sum(value.cells.values())
+        positive = self.positive(one.component, value)
+        hit = value.cells.get((positive, positive), 0)
+        named = sum(n for (_, predicted), n in value.cells.items() if predicted == positive)
+        actual = sum(n for (actual, _), n in value.cells.items() if actual == positive)
+        if one.measure == "precision":
+            return hit, named
+        return (hit, actual) if one.measure == "recall" else (2 * hit, named + actual)
+
+    def positive(self, component: str, value: Confusion) -> str:
+        """The class that counts as positive: the configured one, else "1" or "true", else the last in order."""
+        for source in self.config.sources:
+            given = getattr(source.config, "positive", None)
+            if given is not None and component in source.common.component:
+                return str(given)
+        classes = sorted({name for key in value.cells for name in key})
+        return next((name for name in ("1", "true", "True", "yes") if name in classes), classes[-1] if classes else "1")
+
+    # -- what was seen
+
+    @cached_property
+    def coverage_spans(self) -> dict[tuple[int, str, str], list[Span]]:
+        """What every (source, component, signal) vouches for, over the longest window that is asked."""
+        return self.reader.all_coverage(min(self.end - WINDOW_SECONDS, self.window.since), self.end)
+
+    def coverage_of(self, source: int, component: str, signal: str, since: int, until: int) -> list[Span]:
+        """What a source vouches for of one signal, its own statement first, else that for all of the source."""
+        own = self.coverage_spans.get((source, component, signal))
+        spans = own if own is not None else self.coverage_spans.get((source, "", ""), [])
+        return overlap(spans, since, until)
+
+    def coverage(self, one: Asked, since: int, until: int) -> float | None:
+        """The share of [since, until), up to now, that some source of the signal vouches for; None before any source."""
+        until = min(until, self.now)
+        sources = self._sources(one) or [number for number, source in self.configured.items()
+                                         if one.component in source.common.component]  # fmt: skip
+        if not sources or until <= since:
+            return None
+        found = union(span for number in sources
+                      for span in self.coverage_of(number, one.component, one.signal.name, since, until))  # fmt: skip
+        return length(found) / (until - since)
+
+    @cached_property
+    def newest(self) -> dict[int, int]:
+        """End of the newest data of each source."""
+        return self.reader.newest()
+
+    def seen_until(self, source: int) -> int:
+        """Up to when a source vouches for anything, or its newest data where it vouches for nothing."""
+        ends = [spans[-1][1] for (number, _, _), spans in self.coverage_spans.items() if number == source and spans]
+        return max([*ends, self.newest.get(source, 0)])
+
+    def late(self, one: Asked, source: int) -> bool:
+        """Whether the source's newest data is older than its declared interval allows."""
+        if not source:
+            return False
+        configured = self.configured.get(source)
+        every = configured.common.every if configured else BUCKET
+        return self.seen_until(source) < min(self.end, self.now) - max(LATE * every, GRACE)
+
+
+def verdict(answer: Answer) -> slo.Verdict:
+    """The state of an answer's objective at the end of the window."""
+    asked = answer.asked
+    if asked.target is None:
+        return slo.Verdict("unknown", "no objective is set for this signal")
+    good, total = answer.objective or (0, 0)
+    return slo.judge(
+        asked.target, good, total, answer.burns, window=asked.window, coverage=answer.objective_coverage,
+        stale=answer.stale, labels=answer.labels if not total else True,
+    )  # fmt: skip
+
+
+def _identity(source: Source) -> tuple[str, str]:
+    return source.common.connector, source.connector.scope(source.config)
+
+
+def _sum(parts: Iterable[Value]) -> Value | None:
+    some = list(parts)
+    if not some:
+        return None
+    if isinstance(some[0], Histogram):
+        return bins.merge([one for one in some if isinstance(one, Histogram)]).histogram
+    total: Any = some[0]
+    for one in some[1:]:
+        total = total + one
+    added: Value = total
+    return added
+
+
+def _events(value: Value) -> int:
+    if isinstance(value, Ratio):
+        return value.total
+    if isinstance(value, Histogram):
+        return bins.total(value)
+    return value.n if isinstance(value, Moments) else sum(value.cells.values())
+
+
+def _mature_until(steps: Sequence[tuple[Any, ...]], width: int, end: int) -> int:
+    """The end of the last step whose label coverage reached MATURE of the median of all steps."""
+    shares = [(start, Fraction(int(good), int(total))) for start, good, total in steps if total]
+    if not shares:
+        return end
+    plateau = sorted(share for _, share in shares)[len(shares) // 2]
+    ripe: list[int] = [start for start, share in shares if plateau and share >= MATURE * plateau]
+    return min(end, ripe[-1] + width) if ripe else shares[0][0]

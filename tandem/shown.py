@@ -1,0 +1,250 @@
+"""What a page, an answer or a file shows: plain values, made by report.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ok", "at risk", "breached", "unknown"]
+Side = Literal["system", "model"]
+STATES: tuple[State, ...] = ("breached", "at risk", "unknown", "ok")
+"""Worst first."""
+
+
+def worst(states: Iterable[State]) -> State:
+    """The worst of states, in the order breached, at risk, unknown, ok; unknown where there are none."""
+    some = list(states)
+    return min(some, key=STATES.index) if some else "unknown"
+
+
+class Unreadable(Exception):
+    """Numbers that were asked for cannot be had; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open [since, until), epoch seconds, on the grid."""
+
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """An objective as it stands at the end of the window; `window` is its own ("28d"). Never clamped, never rounded."""
+
+    name: str
+    target: float
+    window: str
+    threshold: float | None
+    budget_left: float | None
+    events_left: float | None
+    burn: Mapping[str, float | None]
+    good: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One signal of one component over the window: what a card, a matrix cell and a JSON row are made of.
+
+    `text` is the value as shown in the matrix ("99.97 %", "312 ms"), `measure` what that value is ("accuracy",
+    "p95"), `of` its denominator in words ("of 412 builds passed"). `spark` has one value per step, None where
+    nothing was seen; `spark_target` is the target on the same scale. `immature` marks steps whose labels still come.
+    """
+
+    component: str
+    signal: str
+    title: str
+    side: Side
+    state: State
+    reason: str
+    value: float | None
+    text: str
+    measure: str
+    of: str
+    unit: str
+    good: int | None
+    total: int | None
+    coverage: float | None
+    source: str
+    objective: Objective | None
+    spark: tuple[float | None, ...] = ()
+    spark_target: float | None = None
+    immature: tuple[bool, ...] = ()
+    version: str = ""
+    """The newest version that a model served in the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One signal of a side merged over its components; `cell.component` is the worst one, whose budget is shown."""
+
+    cell: Cell
+    components: int
+    attention: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A service and its paired model; either may be absent (""), cells by signal."""
+
+    product: str
+    state: State
+    service: str
+    system: Mapping[str, Cell]
+    model: str
+    version: str
+    models: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change on the timeline; `lane` is Incident, Drift, Model, Deploy or Build."""
+
+    lane: str
+    kind: str
+    ts: int
+    until: int | None
+    ended: int | None
+    title: str
+    components: tuple[str, ...]
+    outcome: str
+    version: str
+    source: str
+    url: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the timeline: share of good per step, None where nothing was seen."""
+
+    title: str
+    side: Side
+    target: float | None
+    points: tuple[float | None, ...]
+    immature: tuple[bool, ...] = ()
+    step: int = 0
+    """Seconds between two points; the first lies at the window's start moved down to the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything the Overview shows; `newest` is the end of the newest data."""
+
+    window: Window
+    as_of: int
+    step: int
+    now: int
+    newest: int | None
+    late: tuple[str, ...]
+    services: int
+    models: int
+    attention: Mapping[Side, int]
+    cards: Mapping[Side, tuple[Card, ...]]
+    columns: Mapping[Side, tuple[tuple[str, str], ...]]
+    """(signal, title) per side."""
+    rows: tuple[Row, ...]
+    lines: tuple[Line, ...]
+    changes: tuple[Change, ...]
+    truncated: int = 0
+    """Changes left out of `changes` because there are too many to draw; they are counted, never lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """One source as the Sources page shows it; `state` is up to date, late, failing, never run or no data."""
+
+    name: str
+    connector: str
+    scope: str
+    side: str
+    state: str
+    newest: int | None
+    last_pull: int | None
+    last_error: str
+    summary: str
+    next_step: str
+    every: int
+    coverage: float | None
+    strip: tuple[float | None, ...]
+    """Share of the expected seen per step of the window; None: not expected."""
+    rejects: tuple[tuple[str, str, int], ...]
+    """(reason, where, count)."""
+    remarks: tuple[tuple[str, str, int], ...]
+    unmatched: tuple[tuple[str, int], ...]
+    """(labels as text, count)."""
+    paste: str
+    """A [[source.map]] block ready to paste for the unmatched, or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The Sources page."""
+
+    window: Window
+    now: int
+    step: int
+    as_of: int
+    sources: tuple[SourceState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Percentiles of a histogram per step, or its counts per bin for a heat map."""
+
+    step: int
+    edges: tuple[float, ...]
+    counts: tuple[tuple[int, ...], ...]
+    """One tuple of counts per step, one count per bin (len(edges) + 1)."""
+    quantiles: Mapping[str, tuple[float | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureDrift:
+    """One feature's drift over the window against its reference; fields as in `tandem drift`."""
+
+    feature: str
+    type: str
+    n_reference: int
+    n_current: int
+    psi: float | None
+    js: float | None
+    ks: float | None
+    wasserstein: float | None
+    noise_floor: float | None
+    verdict: str
+    severity: str
+    daily: tuple[float | None, ...] = ()
+    """The effect per step of the window (JS for categories, normed Wasserstein for numbers)."""
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """The page of one component: its cells, series for charts, and the changes of it and its partners."""
+
+    component: str
+    kind: Literal["service", "model"]
+    product: str
+    state: State
+    window: Window
+    as_of: int
+    step: int
+    now: int
+    newest: int | None
+    cells: tuple[Cell, ...]
+    latency: Band | None
+    lines: tuple[Line, ...]
+    partners: tuple[str, ...]
+    """The other components of the product."""
+    changes: tuple[Change, ...]
+    features: tuple[FeatureDrift, ...]
+    confusion: Mapping[tuple[str, str], int]
+    segments: tuple[tuple[str, int, int, tuple[float, float] | None], ...]
+    """(segment, good, total, Wilson interval) of accuracy."""
+    quality: Mapping[str, object] | None
+    versions: tuple[Mapping[str, object], ...]
+    samples: tuple[Mapping[str, object], ...]
