@@ -153,8 +153,8 @@ class MemberItem:
 def item(path: Path, given: Given) -> Item:
     """The item of a file, folder or zip archive.
 
-    A file that cannot be read has an empty `head`, and its `open` says why. Raises SourceRefused for a path that
-    is not there, a folder with too many entries, and anything that is neither file nor folder.
+    The `head` of a broken file is as much as can be read; its `open`, or reading on, says why. Raises SourceRefused
+    for a path that is not there, a folder with too many entries, and anything that is neither file nor folder.
     """
     try:
         state = path.stat()

@@ -200,7 +200,7 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
     tally = Tally(begin=0, given=item.given)
     for query in config.signal:
         _count(query, _select_from(series), tally)
-    findings = [*found.findings, *_instants(series, item)]
+    findings = [*found.findings, *_instants(config, _select_from(series), item)]
     if not series:
         reason = f"holds no series that a [[source.signal]] asks for; in it are {names(found.others)}"
         findings.append(Finding("remark", reason, item.name))
@@ -234,9 +234,17 @@ def _select_from(series: Sequence[Scraped]) -> Callable[[Selector], Sequence[Scr
     return select
 
 
-def _instants(series: Sequence[Scraped], item: Item) -> Iterator[Finding]:
-    single = sum(1 for one in series if one.times.size == 1)
-    if single and single == len(series):
+def _instants(config: Config, select: Callable[[Selector], Sequence[Scraped]], item: Item) -> Iterator[Finding]:
+    """A remark when counters were found at one moment only, so that nothing could be counted."""
+    counters = [
+        one
+        for query in config.signal
+        for parsed in _parsed(query)
+        if query.total or query.histogram
+        for wanted in _scraped_names(parsed)
+        for one in select(wanted)
+    ]
+    if counters and all(one.times.size == 1 for one in counters):
         reason = "holds one moment only, so counters count nothing; import two of them together in a folder"
         yield Finding("remark", reason, item.name)
 

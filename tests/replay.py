@@ -110,7 +110,7 @@ def serve(routes: Route | Mapping[tuple[str, str], Answer | Route]) -> Iterator[
                 self.close_connection = True
                 self.connection.close()
                 return
-            self.send_response(answer.status)
+            self.send_response_only(answer.status)
             if not any(name.lower() == "content-type" for name in answer.headers):
                 self.send_header("Content-Type", answer.content_type())
             for name, value in answer.headers.items():
