@@ -250,9 +250,10 @@ def extent(child: Child, path: Path, spec: Spec, left_out: Array, labels: Array)
     """The largest error and the largest true value of a regression log; None without labels; raises Refused."""
     given = {"path": str(path), "spec": text_of(spec)}
     arrays = {"left_out": left_out, "labels": labels}
+    found: list[float] = []
     for head, _ in child.ask("tandem.summarise:child_extent", given, arrays, _seconds(path)):
-        return tuple(head["extent"]) if head["extent"] else None
-    return None
+        found = head["extent"]
+    return (found[0], found[1]) if found else None
 
 
 def summarise(child: Child, path: Path, spec: Spec, of: Series, left_out: Array, labels: Array) -> Iterator[Batch]:
