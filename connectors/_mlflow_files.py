@@ -282,17 +282,6 @@ def mlruns_in(path: Path) -> Path | None:
     return None
 
 
-def print_of(path: Path) -> str:
-    """A text that changes when the file, or anything in the folder, is written."""
-    try:
-        if path.is_file():
-            return f"{path.stat().st_mtime_ns}:{path.stat().st_size}"
-        marks = [(file.stat().st_mtime_ns, file.stat().st_size) for _, file in _files(path)]
-    except OSError:
-        return ""
-    return f"{max((mark[0] for mark in marks), default=0)}:{sum(mark[1] for mark in marks)}:{len(marks)}"
-
-
 def yaml_pairs(text: str) -> dict[str, str]:
     """The scalars on the top level of the YAML that MLflow writes; null is left out, lists and maps are too."""
     found: dict[str, str] = {}

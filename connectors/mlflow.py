@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from connectors import _files
 from connectors._http import open_client
-from connectors._mlflow_files import MAGIC, Database, Folder, mlruns_in, print_of
+from connectors._mlflow_files import MAGIC, Database, Folder, mlruns_in
 from connectors._mlflow_objects import Model, Point, Run, Version, in_order
 from connectors._mlflow_server import RUNS, Server
-from tandem.connect import About, Common, Given, Item, Pull, SourceRefused, setting, status_of
+from tandem.connect import About, Common, Item, Pull, SourceRefused, setting, status_of
 from tandem.records import DAY, Covered, Event, Finding, Page, Record, Sample, Series, Stage, labels_of
 
 _EVALUATION = tuple(f"{word}{mark}*" for word in ("val", "valid", "validation", "eval", "test") for mark in "_/.-")
@@ -133,13 +132,9 @@ def scope(config: Config) -> str:
 
 
 def fetch(config: Config, pull: Pull) -> Iterator[Page]:
-    """Pages of a server or of the exports in a folder; raises SourceDown or SourceRefused."""
+    """Pages of a server; raises SourceDown or SourceRefused."""
     if not config.url:
         raise SourceRefused('the source has no url; give the address of the server or "file:DIR".')
-    folder = _folder(config.url)
-    if folder and not (folder / "requests.jsonl").exists():
-        yield from _from_folder(folder, config, pull)
-        return
     with open_client(config, config.url, token_prefix="Basic " if config.auth == "basic" else "Bearer ") as client:
         yield from _from_server(Server(client), config, pull)
 
@@ -284,7 +279,7 @@ class _Writer:
         """The event of an alias that points to a version and did not before."""
         return Event(
             kind="promotion",
-            key=f"{model}@{alias}:{target.version}:{seen.since}",
+            key=f"{model}@{alias}:{target.version}:{seen.mark}",
             ts=seen.since,
             ts_latest=seen.until,
             title=f"{model}: {alias} is version {target.version}",
@@ -298,7 +293,7 @@ class _Writer:
         """The event of an alias that points to nothing any more."""
         return Event(
             kind="promotion",
-            key=f"{model}@{alias}::{seen.since}",
+            key=f"{model}@{alias}::{seen.mark}",
             ts=seen.since,
             ts_latest=seen.until,
             title=f"{model}: {alias} was removed from version {seen.before}",
@@ -353,7 +348,9 @@ class _Seen:
 
     since: int
     until: int
-    before: str = ""
+    before: str
+    mark: int
+    """The time in the key; that of the version's creation where it is the first move there."""
 
 
 def _params(run: Run) -> dict[str, str]:
@@ -386,21 +383,29 @@ def _later(ms: int | None, until: int | None) -> bool:
 
 @dataclass(frozen=True)
 class _State:
-    """What is remembered between two pulls; `polled` is None before the first."""
+    """What is remembered between two pulls; `polled`, the last look, is None before the first.
+
+    `began` is the first look, and `past` has every version that an alias was seen at since.
+    """
 
     polled: int | None = None
+    began: int | None = None
     aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    past: frozenset[tuple[str, str, str]] = frozenset()
     runs: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(given: Any) -> _State:
         if not isinstance(given, dict) or given.get("form") != 1:
             return _State()
-        return _State(given["polled"], given["aliases"], given["runs"])
+        past = frozenset((model, alias, version) for model, alias, version in given["past"])
+        return _State(given["polled"], given["began"], given["aliases"], past, given["runs"])
 
     def json(self) -> dict[str, Any]:
         newest = dict(list(self.runs.items())[-_REMEMBERED:])
-        return {"form": 1, "polled": self.polled, "aliases": self.aliases, "runs": newest}
+        past = sorted(self.past)
+        return {"form": 1, "polled": self.polled, "began": self.began, "aliases": self.aliases, "past": past,
+                "runs": newest}  # fmt: skip
 
 
 def _from_server(server: Server, config: Config, pull: Pull) -> Iterator[Page]:
@@ -416,9 +421,9 @@ def _from_server(server: Server, config: Config, pull: Pull) -> Iterator[Page]:
     wanted |= {event.key for event in pull.open if event.kind == "training"}
     runs = {run.id: run for run in server.runs_of(wanted, experiments)}
     releases, findings = _releases(writer, changed, runs)
-    moves, aliases = _moves(writer, state, runs, pull.now)
+    moves, now = _moves(writer, state, runs, pull.now)
     findings += [*server.findings(), *_unmatched(config, bool(chosen), bool(registry.models))]
-    yield Page([*releases, *moves], _State(pull.now, aliases, state.runs).json(), findings=findings)
+    yield Page([*releases, *moves], now.json(), findings=findings)
     remembered = dict(state.runs)
     earlier = [run for run in runs.values() if run.experiment_id in chosen and (_seconds(run.start) or 0) < since]
     listed = server.runs_between({key: experiments[key] for key in chosen}, since * 1000, pull.until * 1000)
@@ -427,7 +432,7 @@ def _from_server(server: Server, config: Config, pull: Pull) -> Iterator[Page]:
         done += len(batch)
         pull.progress(f"{done} runs", None)
         for records, said in _trainings(server, writer, batch, remembered, pull.sweep):
-            yield Page(records, _State(pull.now, aliases, remembered).json(), findings=[*said, *server.findings()])
+            yield Page(records, replace(now, runs=remembered).json(), findings=[*said, *server.findings()])
 
 
 def _trainings(
@@ -482,35 +487,51 @@ def _releases(
     return events, findings
 
 
-def _moves(
-    writer: _Writer, state: _State, runs: Mapping[str, Run], now: int
-) -> tuple[list[Event], dict[str, dict[str, str]]]:
-    """What the aliases did since the last look, and what they are now."""
+def _moves(writer: _Writer, state: _State, runs: Mapping[str, Run], now: int) -> tuple[list[Event], _State]:
+    """What the aliases did since the last look, and the state after this one."""
     events: list[Event] = []
     current: dict[str, dict[str, str]] = {}
     for model in writer.registry.models:
         before = state.aliases.get(model.name, {})
         here: dict[str, str] = {}
         current[model.name] = here
-        for alias, number_of in sorted(model.aliases.items()):
-            target = writer.registry.versions.get((model.name, number_of))
+        for alias, version in sorted(model.aliases.items()):
+            target = writer.registry.versions.get((model.name, version))
             created = _seconds(target.created) if target else None
             if target is None or created is None:
                 # It was made between two requests: the next look has both.
                 here.update({alias: before[alias]} if alias in before else {})
                 continue
-            here[alias] = number_of
-            if before.get(alias) != number_of:
+            here[alias] = version
+            if before.get(alias) != version:
                 since = max(created, state.polled or created)
                 until = now if model.settled is None else -(-model.settled // 1000)
-                seen = _Seen(since, max(since, until), before.get(alias, ""))
+                first = _is_first(state, created, (model.name, alias, version))
+                seen = _Seen(since, max(since, until), before.get(alias, ""), created if first else since)
                 events.append(writer.promotion(model.name, alias, target, runs.get(target.run), seen))
-    for name, aliases in state.aliases.items():
-        present = {model.name: model.aliases for model in writer.registry.models}.get(name, {})
-        for alias in sorted(aliases.keys() - present.keys()):
-            since = min(state.polled or now, now)
-            events.append(writer.removal(name, alias, _Seen(since, now, aliases[alias])))
-    return events, current
+    events += _removals(writer, state, now)
+    at = frozenset((model, alias, version) for model, told in current.items() for alias, version in told.items())
+    began = now if state.began is None else state.began
+    return events, _State(now, began, current, state.past | at, state.runs)
+
+
+def _is_first(state: _State, created: int, place: tuple[str, str, str]) -> bool:
+    """Whether an alias is at a version for the first time: then the event has the key of a first sight.
+
+    So a promotion that was seen to happen is the same event for an import, and after the state was lost.
+    """
+    return state.began is None or (created >= state.began and place not in state.past)
+
+
+def _removals(writer: _Writer, state: _State, now: int) -> list[Event]:
+    present = {(model.name, alias) for model in writer.registry.models for alias in model.aliases}
+    since = now if state.polled is None else min(state.polled, now)
+    return [
+        writer.removal(model, alias, _Seen(since, now, version, since))
+        for model, aliases in state.aliases.items()
+        for alias, version in sorted(aliases.items())
+        if (model, alias) not in present
+    ]
 
 
 def _unmatched(config: Config, experiments: bool, models: bool) -> list[Finding]:
@@ -534,104 +555,52 @@ def _age(run: Run) -> tuple[int, str]:
 # From files
 
 
-def _read(
-    export: Database | Folder, config: Config, modified: int, until: int | None = None
-) -> Generator[Page, None, bool]:
-    """Everything in an export, and whether that was all: nothing lay at or after `until`.
-
-    The aliases stood so when the file was written, which was not before what it holds.
-    """
-    everything, versions = export.runs(), export.versions()
-    models = export.models()
-    registry = _registry((m for m in models if not _later(m.settled, until)), versions, config, until)
-    writer = _Writer(config, registry, until)
-    before = [run for run in everything if not _later(run.start, until)]
-    times = _times(before, registry.versions.values(), until)
+def _read(export: Database | Folder, config: Config, modified: int) -> Iterator[Page]:
+    """Everything in an export; its aliases stood so when it was written, which was not before what it holds."""
+    registry = _registry(export.models(), export.versions(), config, None)
+    writer = _Writer(config, registry, None)
+    runs = export.runs()
+    times = _times(runs, registry.versions.values())
     seen = max([modified, *times])
     covered = [Covered(min(times), seen)] if times and min(times) < seen else []
-    told = not any(_later(ms, until) for run in everything for ms in (run.start, run.end))
-    told = told and not any(_later(version.created, until) for version in versions)
-    told = told and len(registry.models) == sum(_matches(model.name, config.models) for model in models)
-    for batch in _chunks([run for run in before if _matches(run.experiment, config.experiments)], _RUNS_OF_A_FILE):
+    for batch in _chunks([run for run in runs if _matches(run.experiment, config.experiments)], _RUNS_OF_A_FILE):
         points = export.points(batch, config.max_points)
-        for records, findings, all_seen in _with_points(writer, batch, points):
-            told = told and all_seen
+        for records, findings in _with_points(writer, batch, points):
             yield Page(records, covered=covered, findings=findings)
-    by_id = {run.id: run for run in before}
+    by_id = {run.id: run for run in runs}
     releases, findings = _releases(writer, registry.versions.values(), by_id)
     moves, _ = _moves(writer, _State(), by_id, seen)
     yield Page([*releases, *moves], covered=covered, findings=findings)
-    return told
 
 
 def _with_points(
     writer: _Writer, batch: Sequence[Run], points: Mapping[str, Sequence[Point]]
-) -> Iterator[tuple[list[Record], list[Finding], bool]]:
+) -> Iterator[tuple[list[Record], list[Finding]]]:
     records: list[Record] = []
     findings: list[Finding] = []
-    all_seen = True
     for run in batch:
         event, said = writer.training(run)
-        samples, rejects, whole_history = writer.samples(run, points.get(run.id, ()))
+        samples, rejects, _ = writer.samples(run, points.get(run.id, ()))
         records += [*([event] if event else []), *samples]
         findings += [*said, *rejects]
-        all_seen = all_seen and whole_history
         if len(records) >= _RECORDS:
-            yield records, findings, all_seen
+            yield records, findings
             records, findings = [], []
-    yield records, findings, all_seen
+    yield records, findings
 
 
-def _times(runs: Iterable[Run], versions: Iterable[Version], until: int | None) -> list[int]:
+def _times(runs: Iterable[Run], versions: Iterable[Version]) -> list[int]:
     given = [ms for run in runs for ms in (run.start, run.end)]
     given += [ms for version in versions for ms in (version.created, version.updated)]
-    found = (_seconds(ms) for ms in given if not _later(ms, until))
-    return [seconds for seconds in found if seconds is not None]
-
-
-def _from_folder(folder: Path, config: Config, pull: Pull) -> Iterator[Page]:
-    """The exports in a folder; one that was told whole and is unchanged since is left out."""
-    known = pull.state.get("files", {}) if isinstance(pull.state, dict) else {}
-    exports = _exports(folder)
-    if not exports:
-        raise SourceRefused(f"{folder} holds no MLflow database and no mlruns folder; check the url of the source.")
-    whole_files: dict[str, str] = {}
-    for export in exports:
-        path = export if isinstance(export, Path) else export.path
-        name, mark = path.relative_to(folder).as_posix(), print_of(path)
-        pull.progress(name, None)
-        told = known.get(name) == mark and not pull.first
-        if not told:
-            with _opened(export) as opened:
-                told = yield from _read(opened, config, min(int(path.stat().st_mtime), pull.now), pull.until)
-        if told:
-            whole_files[name] = mark
-    yield Page(state={"files": whole_files}, covered=())
-
-
-def _exports(folder: Path) -> list[Item | Path]:
-    """The mlruns folders and databases in a folder, or the folder itself where it is one.
-
-    A folder of runs is a path and no item: it may well hold more files than an item lists.
-    """
-    if mlruns_in(folder) == folder:
-        return [folder]
-    try:
-        places = sorted(place for place in folder.iterdir() if not place.is_symlink())
-    except OSError:
-        raise SourceRefused(f"{folder} is no folder that can be read; check the url of the source.") from None
-    roots: list[Item | Path] = [root for place in places if place.is_dir() and (root := mlruns_in(place))]
-    files = (_files.item(place, Given()) for place in places if place.is_file())
-    return [*roots, *(item for item in files if recognise(item))]
+    return [seconds for seconds in map(_seconds, given) if seconds is not None]
 
 
 @contextlib.contextmanager
-def _opened(item: Item | Path) -> Iterator[Database | Folder]:
-    path = item if isinstance(item, Path) else item.path
-    if isinstance(item, Path) or path.is_dir():
-        root = mlruns_in(path)
+def _opened(item: Item) -> Iterator[Database | Folder]:
+    if item.path.is_dir():
+        root = mlruns_in(item.path)
         if root is None:
-            raise SourceRefused(f"{path.name} holds no experiment of MLflow; name the mlruns folder itself.")
+            raise SourceRefused(f"{item.name} holds no experiment of MLflow; name the mlruns folder itself.")
         yield Folder(root)
         return
     with contextlib.ExitStack() as stack:

@@ -282,6 +282,17 @@ def test_a_move_back_is_an_event_of_its_own(replay: Replay, server: Running) -> 
     assert len(keys) == 4
 
 
+def test_a_promotion_seen_to_happen_is_the_same_event_when_the_state_is_lost(replay: Replay, server: Running) -> None:
+    first = pull(server)
+    replay.add_version("claim-triage", "4", SGD, (NOW + 100) * 1000)
+    second = pull(server, NOW + 300, state(first))
+    replay.aliases["claim-triage"]["champion"] = "4"
+    (moved,) = events(pull(server, NOW + 600, state(second)), "promotion").values()
+    assert (moved.ts, moved.ts_latest) == (NOW + 300, NOW + 600)
+    (again,) = events(pull(server, NOW + 900), "promotion").values()
+    assert again.key == moved.key and again.revision < moved.revision, "known better already"
+
+
 def test_of_two_looks_at_one_promotion_the_tighter_interval_counts(server: Running, tmp_path: Path) -> None:
     exported = tmp_path / "mlflow.db"
     exported.write_bytes(DATABASE.read_bytes())
@@ -500,7 +511,7 @@ def test_a_broken_run_is_rejected_and_the_rest_lands(replay: Replay, server: Run
 
 
 def test_the_state_of_many_runs_stays_below_a_megabyte() -> None:
-    many = mlflow._State(NOW, {}, {f"{n:032d}": "0" * 12 for n in range(50_000)}).json()
+    many = mlflow._State(NOW, NOW, {}, frozenset(), {f"{n:032d}": "0" * 12 for n in range(50_000)}).json()
     assert len(json.dumps(many)) < 2**20
     assert f"{49_999:032d}" in many["runs"]
 
@@ -695,40 +706,6 @@ def test_yaml_as_the_file_store_writes_it() -> None:
         "other": "tab\t\u00e4 A",
         "status": "3",
     }
-
-
-# A folder in place of a server
-
-
-def test_a_folder_is_told_as_time_goes_by(tmp_path: Path, replay: Replay, server: Running) -> None:
-    replay.models["claim-triage"]["last_updated_time"] = 1795248500000
-    replay.write_folder(tmp_path / "mlruns")
-    url = f"file:{tmp_path}"
-    told: set[Any] = set()
-    known = None
-    for until in (1795248050, 1795248092, 1795248400, 1795248600):
-        pages = pull(url, until, known)
-        known = state(pages)
-        told |= records(pages)
-        assert all(r.ts < until for r in records(pages))
-        assert bool(events(pages, "promotion")) == (until == 1795248600), "not before the alias is known to stand"
-    final = {replace(e, url="") if isinstance(e, Event) else e for e in records(pull(server), without="promotion")}
-    assert final <= told
-    assert not records(pull(url, 1795248700, known)), "nothing new in an unchanged folder"
-    replay.log(LOGREG, "late", 0.1, 1795248650000)
-    (tmp_path / "mlruns" / "2" / LOGREG / "metrics" / "late").write_text("1795248650000 0.1 0\n")
-    assert samples(pull(url, 1795248700, known), "late")
-
-
-def test_a_folder_of_databases_is_read(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_bytes(DATABASE.read_bytes())
-    (tmp_path / "notes.txt").write_text("nothing")
-    assert len(events(pull(f"file:{tmp_path}"), "training")) == 9
-
-
-def test_an_empty_folder_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SourceRefused, match="holds no MLflow database and no mlruns folder"):
-        pull(f"file:{tmp_path}")
 
 
 def test_recorded_requests_are_answered(tmp_path: Path, replay: Replay, server: Running) -> None:
