@@ -23,7 +23,7 @@ LANES: Mapping[str, str] = {
 }
 OUTCOMES = {"good": "done", "bad": "failed", "open": "open", "excluded": "not counted"}
 SOURCE_STATES = {"up to date": "ok", "late": "at risk", "failing": "breached"}
-ROWS = 100
+ROWS = 60
 """Rows of the matrix that are drawn; they come worst first, and the rest are counted."""
 LISTED = 14
 NONE = "–"

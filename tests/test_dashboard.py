@@ -1,0 +1,359 @@
+"""Every page in every state, with a made-up engine: what is said, what is linked, what is asked of the engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from tandem.shown import Unreadable, Window
+from tests import screens
+from tests.screens import Engine, Fake
+
+DAY = Window(1_795_111_200, 1_795_197_600)
+PAGES = ("overview", "services", "models", "sources")
+Open = Callable[..., AppTest]
+
+
+def script(page: str) -> None:
+    from dashboard import app
+
+    app.main(page)
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
+    def opened(page: str = "overview", engine: Engine | None = None, fake: Fake | None = None, **query: str) -> AppTest:
+        screens.install(fake or screens.context(), engine or Engine(), monkeypatch.setattr)
+        st.cache_resource.clear()
+        test = AppTest.from_function(script, kwargs={"page": page}, default_timeout=30)
+        for key, value in query.items():
+            test.query_params[key.rstrip("_")] = value
+        return test.run()
+
+    return opened
+
+
+def markup(test: AppTest) -> str:
+    """All finished HTML of a page, as the element gets it."""
+    return "\n".join(json.loads(one.proto.json)["html"] for one in test.get("bidi_component"))
+
+
+def words(test: AppTest) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", markup(test)))
+
+
+def figures(test: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(one.proto.spec) for one in test.get("plotly_chart")]
+
+
+OURS = frozenset({
+    "div", "span", "h1", "h2", "b", "small", "p", "a", "section", "table", "caption", "colgroup", "col", "thead", "tbody",
+    "tr", "th", "td", "ol", "ul", "li", "dl", "dt", "dd", "code", "details", "summary", "svg", "path", "circle", "rect",
+    "defs", "pattern",
+})  # fmt: skip
+ATTRIBUTES = frozenset({
+    "class", "style", "role", "scope", "colspan", "title", "href", "data-go", "data-cell", "tabindex", "aria-hidden",
+    "aria-label", "viewbox", "d", "fill", "stroke", "stroke-width", "preserveaspectratio", "cx", "cy", "r", "x", "y", "rx",
+    "width", "height", "id", "patternunits", "patterntransform",
+})  # fmt: skip
+
+
+class Tags(HTMLParser):
+    """Every tag of a page with its attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+CASES = [
+    (page, kind, {"component": component} if component else {})
+    for page, component in (("overview", ""), ("services", ""), ("services", "checkout-api"), ("models", ""),
+                            ("models", "fraud-score"), ("sources", ""))
+    for kind in screens.ENGINES
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("page", "kind", "query"), CASES)
+def test_every_page_stands_in_every_state(open_page: Open, page: str, kind: str, query: dict[str, str]) -> None:
+    test = open_page(page, Engine(kind), **query)
+    assert not test.exception
+    assert len(test.get("page_link")) == 4
+    assert markup(test).count("<h1>") == 1
+    assert len(markup(test)) < 400_000
+    for figure in figures(test):
+        assert figure["layout"]["height"]
+
+
+@pytest.mark.parametrize(("page", "kind", "query"), [case for case in CASES if case[1] == "hostile"])
+def test_names_from_outside_are_text(open_page: Open, page: str, kind: str, query: dict[str, str]) -> None:
+    test = open_page(page, Engine(kind), **query)
+    shown = markup(test)
+    assert "evil.test" in shown
+    read = Tags()
+    read.feed(shown)
+    assert {tag for tag, _ in read.found} <= OURS
+    for _, attributes in read.found:
+        assert set(attributes) <= ATTRIBUTES
+        href = attributes.get("href", "/")
+        assert href.startswith("/")
+        assert not href.startswith("//")
+    for figure in figures(test):
+        assert "<img" not in json.dumps(figure)
+        assert "<a " not in json.dumps(figure)
+
+
+def test_the_overview_shows_both_sides_in_the_same_grammar(open_page: Open) -> None:
+    test = open_page()
+    said = words(test)
+    assert "System and model health" in said
+    assert "19–20 Nov, 18:00 to 18:00 UTC · data 40 s old" in said
+    assert "8 services · 3 need attention" in said
+    assert "7 models · 3 need attention" in said
+    assert markup(test).count('class="c-card') == 8
+    assert "41 % overspent" in said
+    rows = re.findall(r'<tr class="m-row".*?</tr>', markup(test))
+    assert len(rows) == 8
+    assert "Checkout" in rows[0]
+    assert "no model" in rows[-1]
+
+
+def test_headings_descend_and_every_table_header_has_a_name(open_page: Open) -> None:
+    for page, query in (("overview", {}), ("models", {"component": "fraud-score"}), ("sources", {})):
+        shown = markup(open_page(page, **query))
+        levels = [int(level) for level in re.findall(r"<h([1-6])", shown)]
+        assert levels[0] == 1
+        assert set(levels[1:]) <= {2, 3}
+        for inside in re.findall(r"<th[^>]*>(.*?)</th>", shown):
+            assert re.sub(r"<[^>]+>", "", inside).strip()
+
+
+def test_cells_are_links_that_keep_the_window(open_page: Open) -> None:
+    shown = markup(open_page(from_="now-7d", environment="staging"))
+    assert 'href="/services?from=now-7d&amp;environment=staging&amp;component=checkout-api"' in shown
+    assert 'href="/models?from=now-7d&amp;environment=staging&amp;component=fraud-score"' in shown
+
+
+def test_a_state_is_a_shape_and_a_word_not_only_a_colour(open_page: Open) -> None:
+    shown = markup(open_page())
+    cell = re.search(r'<td class="m-cell"[^>]*><a class="m-link x-bad".*?</td>', shown)
+    assert cell
+    assert "<path d=" in cell[0]
+    assert "Breached" in re.sub(r"<[^>]+>", " ", cell[0])
+
+
+def test_unknown_says_why(open_page: Open) -> None:
+    assert "no labels yet" in words(open_page())
+    assert "no traffic" in words(open_page(engine=Engine("silent")))
+    assert "x-ok" not in re.sub(r'<div class="s-legend">.*?</div>', "", markup(open_page(engine=Engine("silent"))))
+
+
+def test_one_timeline_and_its_changes_as_a_list(open_page: Open) -> None:
+    test = open_page()
+    assert len(figures(test)) == 1
+    assert "INC-482 declined payments" in words(test)
+    assert test.get("plotly_chart")[0].proto.alt.startswith("Good requests and Correct predictions")
+
+
+def test_changes_left_out_are_counted(open_page: Open) -> None:
+    assert "812 more changes" in words(open_page(engine=Engine("crowd")))
+    assert "The worst 60 of 200 rows" in words(open_page(engine=Engine("crowd")))
+
+
+def test_an_empty_store_says_what_to_run(open_page: Open) -> None:
+    said = words(open_page(engine=Engine("empty"), fake=screens.context(components=())))
+    for command in ("tandem init", "tandem import", "tandem demo"):
+        assert command in said
+    said = words(open_page(engine=Engine("empty")))
+    assert "tandem sync" in said
+
+
+def test_a_first_collection_is_said(open_page: Open) -> None:
+    assert "first collection is running" in words(open_page(fake=screens.context(first_done=False)))
+    assert "first collection is running" not in words(open_page())
+
+
+def test_data_that_ended_days_ago_is_said_and_its_window_offered(open_page: Open) -> None:
+    test = open_page(engine=Engine(ended=screens.NOW - 12 * 86400))
+    assert "The data ends 8 Nov 18:00 UTC, 12 d ago" in words(test)
+    assert 'href="/?from=20261107T1805Z&amp;to=20261108T1805Z&amp;live=0"' in markup(test)
+
+
+def test_fresh_data_is_not_said_to_have_ended(open_page: Open) -> None:
+    assert "The data ends" not in words(open_page())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_hostile_address_is_ignored_and_said_once(open_page: Open, page: str) -> None:
+    query = {
+        "from_": "<img src=http://evil.test>",
+        "<script>": "1",
+        "component": "![x](http://evil.test)",
+        "as_of": "DROP",
+    }
+    test = open_page(page, **query)
+    assert not test.exception
+    shown = markup(test)
+    assert words(test).count("Ignored in this link") == 1
+    assert "evil.test" not in shown
+    assert "&lt;script&gt;" in shown
+
+
+def test_a_good_address_says_nothing(open_page: Open) -> None:
+    assert "Ignored" not in words(open_page(from_="now-7d", live="0"))
+
+
+def test_an_engine_that_fails_leaves_header_and_controls(open_page: Open) -> None:
+    test = open_page(engine=Engine(broken=Unreadable("load 99 does not exist: the newest is 12.")), as_of="99")
+    assert not test.exception
+    assert "load 99 does not exist" in words(test)
+    assert "System and model health" in words(test)
+    assert len(test.get("page_link")) == 4
+
+
+@pytest.mark.parametrize("error", [ValueError("secret path /var/x"), KeyError("x"), OSError("disk")])
+def test_inner_errors_are_not_shown_to_people(open_page: Open, error: Exception) -> None:
+    test = open_page(engine=Engine(broken=error))
+    assert not test.exception
+    assert "cannot be shown" in words(test)
+    assert "secret" not in markup(test)
+
+
+def test_a_mistake_of_ours_is_not_hidden(open_page: Open) -> None:
+    assert open_page(engine=Engine(broken=TypeError("ours"))).exception
+
+
+def test_one_panel_fails_and_the_others_stand(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dashboard import charts
+
+    def broken(*args: object, **more: object) -> None:
+        raise ValueError("no such lane")
+
+    monkeypatch.setattr(charts, "timeline", broken)
+    test = open_page()
+    assert not test.exception
+    assert "What changed, and when cannot be shown" in words(test)
+    assert markup(test).count('class="c-card') == 8
+
+
+def test_a_control_is_written_into_the_address(open_page: Open) -> None:
+    test = open_page()
+    test.selectbox(key="w_environment").set_value("staging").run()
+    assert test.query_params["environment"] == "staging"
+    test.get("segmented_control")[0].set_value("7d").run()
+    assert test.query_params == {"environment": "staging", "from": "now-7d"}
+    test.toggle(key="w_live").set_value(False).run()
+    assert test.query_params["live"] == "0"
+    assert test.selectbox(key="w_environment").value == "staging"
+
+
+def test_the_address_wins_over_what_a_control_remembers(open_page: Open) -> None:
+    test = open_page()
+    test.selectbox(key="w_environment").set_value("staging").run()
+    test.query_params.clear()
+    test.run()
+    assert test.selectbox(key="w_environment").value == "production"
+
+
+def test_a_fixed_window_offers_the_way_back(open_page: Open) -> None:
+    test = open_page(from_="20261110T0000Z", to="20261111T0000Z")
+    assert [one.label for one in test.button] == ["Back to live"]
+    test.button[0].click().run()
+    assert test.query_params == {}
+
+
+def test_share_is_absolute(open_page: Open) -> None:
+    test = open_page(environment="staging")
+    assert test.code[0].value == "/?from=20261119T1800Z&to=20261120T1800Z&environment=staging&as_of=12&live=0"
+
+
+def test_the_engine_is_asked_what_the_address_says(open_page: Open) -> None:
+    engine = Engine()
+    open_page("models", engine, component="fraud-score", from_="now-6h", version="v11", segment="country=DE", as_of="7")
+    asked = engine.asked[-1]
+    assert asked["which"] == "detail"
+    assert asked["args"] == ("fraud-score", Window(DAY.until - 6 * 3600, DAY.until))
+    assert (asked["version"], asked["segment"], asked["as_of"]) == ("v11", "country=DE", 7)
+
+
+def test_one_read_per_page_and_none_for_the_same_question(open_page: Open) -> None:
+    engine, fake = Engine(), screens.context()
+    test = open_page(engine=engine, fake=fake)
+    test.run()
+    assert len(engine.asked) == 1
+    fake.loads += 1
+    test.run()
+    assert len(engine.asked) == 2
+
+
+def test_sources_say_what_to_do_next(open_page: Open) -> None:
+    test = open_page("sources")
+    said = words(test)
+    assert "7 configured · 1 failing · 1 late · 1 never run" in said
+    assert said.index("legacy-ci") < said.index("fraud-log") < said.index("checkout-ci")
+    assert "Put a valid token into JENKINS_TOKEN" in said
+    assert "time without an offset" in said
+    assert "810 without a component" in said
+    assert test.code[-1].value.startswith("[[source.map]]\ncomponent")
+
+
+def test_pull_all_now_asks_for_every_source(open_page: Open) -> None:
+    fake = screens.context()
+    test = open_page("sources", fake=fake)
+    next(one for one in test.button if one.label == "Pull all now").click().run()
+    assert [set(names) for names in fake.pulled] == [
+        {"checkout-ci", "prod", "registry", "fraud-log", "legacy-ci", "traces", "features"}
+    ]
+
+
+def test_a_service_shows_latency_failures_changes_and_its_model(open_page: Open) -> None:
+    test = open_page("services", component="checkout-api")
+    said = words(test)
+    assert "1 of 4 targets breached" in said
+    assert len(figures(test)) == 3
+    assert "Partners" in said
+    assert 'href="/models?component=fraud-score"' in markup(test)
+
+
+def test_a_model_on_the_services_page_is_still_a_model(open_page: Open) -> None:
+    assert "Confusion matrix" in words(open_page("services", component="fraud-score"))
+
+
+def test_a_model_shows_quality_drift_segments_and_confusion(open_page: Open) -> None:
+    test = open_page("models", component="fraud-score")
+    said = words(test)
+    for part in (
+        "Feature drift",
+        "Accuracy by segment",
+        "Confusion matrix",
+        "0.971 ± 0.00040",
+        "46 210 of 51 900",
+    ):
+        assert part in said
+    assert len(figures(test)) == 3
+
+
+def test_nothing_measured_is_said(open_page: Open) -> None:
+    said = words(open_page("models", Engine("empty"), component="ranker"))
+    assert "Nothing has been measured" in said
+    assert "No feature was collected" in said
+
+
+def test_the_matrix_is_one_tab_stop_with_a_place_for_every_cell(open_page: Open) -> None:
+    places = re.findall(r'data-cell="(\d+):(\d+)"', markup(open_page()))
+    assert len(places) == len(set(places)) == 60
+
+
+def test_other_time_zones_are_named(open_page: Open) -> None:
+    assert "19:00 to 19:00 CET" in words(open_page(fake=screens.context(timezone="Europe/Berlin")))
+    assert not open_page(fake=screens.context(timezone="Moon/Crater")).exception
