@@ -24,12 +24,13 @@ from sample_data.story import (
     stamp,
 )
 
-PER_DAY = 680
+PER_DAY = 645
 WEEK = 7 * DAY
 COUNTRIES = np.array(["DE", "FR", "BR", "GB", "US", "IN"])
 COUNTRY_SHARES = (0.22, 0.18, 0.24, 0.14, 0.12, 0.10)
 INTENTS = np.array(["product", "category", "brand", "help", "order"])
 INTENT_SHARES = (0.38, 0.22, 0.18, 0.12, 0.10)
+BATCHES = {"click-model": 1800}
 Columns = dict[str, np.ndarray]
 
 
@@ -37,7 +38,7 @@ def write(folder: Path) -> None:
     """predictions/<model>/<monday>.parquet and labels/<model>/<monday>.parquet."""
     for model, (prefix, make) in LOGS.items():
         random = random_of("predictions", model)
-        ts = _times(random)
+        ts = _times(random, BATCHES.get(model, 0))
         columns, label, delay = make(random, ts)
         ids = np.array([f"{prefix}-{number:06d}" for number in range(1, len(ts) + 1)])
         log = {"prediction_id": ids, "ts": ts, **columns}
@@ -67,13 +68,15 @@ def _arrow(name: str, values: np.ndarray) -> pa.Array:
     return pa.array(values)
 
 
-def _times(random: np.random.Generator) -> np.ndarray:
+def _times(random: np.random.Generator, batch: int) -> np.ndarray:
+    """Microseconds of predictions; with a `batch` they are made together, every so many seconds."""
     found = []
     for day in range(DAYS):
-        count = int(PER_DAY * (0.95 if day % 7 >= 5 else 1.0) + 12 * random.standard_normal())
-        hour = np.clip(14.5 + 5.2 * random.standard_normal(count), 0, None)
-        spread = np.where(random.random(count) < 0.35, 24 * random.random(count), hour % 24)
-        found.append(START + day * DAY + np.sort(np.minimum(spread * 3600, DAY - 1)).astype(np.int64))
+        count = int(PER_DAY * (0.97 if day % 7 >= 5 else 1.0) + 5 * random.standard_normal())
+        hour = np.clip(14.5 + 3.4 * random.standard_normal(count), 0, None)
+        spread = np.where(random.random(count) < 0.12, 24 * random.random(count), hour % 24)
+        seconds = np.sort(np.minimum(spread * 3600, DAY - 1)).astype(np.int64)
+        found.append(START + day * DAY + (seconds // batch * batch + 40 if batch else seconds))
     return np.concatenate(found) * 1_000_000
 
 

@@ -89,7 +89,7 @@ MISSING_VALUES = Planted(
     ("click-model",),
     at("2026-11-11 22:00"),
     at("2026-11-13 22:00"),
-    {"feature": "days_since_visit", "missing_share": 0.17},
+    {"feature": "days_since_visit", "missing_share": 0.19},
 )
 FLAKY_TEST = Planted(
     "flaky-test",

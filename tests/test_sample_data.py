@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sample_data.generate import generate
+from tandem import config as tandem_config
 
 HERE = Path(__file__).parent.parent / "sample_data"
 FILES = HERE / "files"
@@ -135,7 +136,16 @@ def test_the_company() -> None:
     for source in (s for s in config["source"] if s["connector"] == "predictions"):
         columns = set(pq.read_schema(next(HERE.glob(source["path"]))).names)
         used = {source[key] for key in ("id", "time", "version", "prediction")} | set(source["features"])
-        assert used | set(source["segments"]) <= columns
+        assert used | set(source.get("segments", ())) <= columns
+
+
+def test_the_config_is_accepted_and_measures_every_component() -> None:
+    loaded = tandem_config.load(HERE / "tandem.toml")
+    assert {one.name for one in loaded.components} == {one.component for one in loaded.objectives} | {
+        one.name for one in loaded.components if one.kind == "service"
+    }
+    assert len(loaded.sources) == 15
+    assert all(one.since(int(END)) is None for one in loaded.sources)
 
 
 def test_the_story_is_inside_the_files_and_open_where_it_is_visible() -> None:
