@@ -306,7 +306,7 @@ class _Reading:
             time_unit=config.time_unit,
             until=self.pull.until,
             now=self.pull.now,
-            shifted=config.common.shift_days != 0,
+            shifted=config.common.shift_days is not None,
         )
 
     def _refuse(self, one: _File, why: str) -> None:

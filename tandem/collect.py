@@ -36,6 +36,7 @@ from tandem.records import (
     Ratio,
     Record,
     Sample,
+    Series,
 )
 from tandem.store.file import Store
 from tandem.store.ledger import Ledger
@@ -86,8 +87,11 @@ class _Run:
     source: Source
     until: int
     shift: int
+    moved: bool
+    """Whether the source's files may reach past now (`shift_days` is set); what lies there is not yet."""
     signals: dict[str, Signal]
     started: float
+    series: dict[Series, list[Series]] = field(default_factory=dict)
     findings: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     pieces: list[Piece] = field(default_factory=list)
     row: SourceRow = field(default_factory=SourceRow)
@@ -141,7 +145,7 @@ def _fenced(
 ) -> Outcome:  # fmt: skip
     ledger = Ledger(store)
     writer = Writer(store, source.common.connector, scope, now)
-    run = _Run(writer, source, now, source.common.shift_days * DAY, dict(config.signals), time.monotonic())
+    run = _Run(writer, source, now, (source.common.shift_days or 0) * DAY, source.common.shift_days is not None, dict(config.signals), time.monotonic())
     error, later, refused = "", False, ()
     try:
         _take(run, pages, complete, say)
@@ -247,14 +251,18 @@ def _placed(run: _Run, record: Record) -> Iterator[Record]:
             run.findings[("reject", reason, f"{record.series.signal} of {record.series.component or 'labels'}")] += 1
 
 
-def _moved(run: _Run, record: Fact | Sample | Baseline, series: Any) -> Record:
+def _moved(run: _Run, record: Fact | Sample | Baseline, series: Series) -> Record:
+    if isinstance(record, Fact):
+        return Fact(series, record.ts + run.shift, record.value)
     if isinstance(record, Baseline):
         return replace(record, series=series, since=record.since + run.shift, until=record.until + run.shift)
     return replace(record, series=series, ts=record.ts + run.shift)
 
 
-def _series(run: _Run, series: Any) -> list[Any]:
-    found = place.series_of(series, run.source.common)
+def _series(run: _Run, series: Series) -> list[Series]:
+    found = run.series.get(series)
+    if found is None:
+        found = run.series[series] = place.series_of(series, run.source.common)
     if not found:
         run.findings[("unmatched", json.dumps(dict(series.labels), sort_keys=True), "")] += 1
     return found
@@ -272,7 +280,7 @@ def _wrong(run: _Run, record: Fact | Sample | Baseline) -> str | None:
         if reason:
             return reason
     if record.ts + run.shift >= run.until:
-        if run.shift:
+        if run.moved:
             run.held_back += 1
             return None
         return "a time in the future" if record.ts > run.until + SKEW else ""
@@ -296,21 +304,25 @@ def _placed_event(run: _Run, event: Event) -> Iterator[Event]:
     if reason:
         run.findings[("reject", reason, f"{event.kind} {event.key}")] += 1
         return
-    if event.ts + run.shift >= run.until + (0 if run.shift else SKEW):
+    if event.ts + run.shift >= run.until + (0 if run.moved else SKEW):
         run.held_back += 1
         return
     placed = place.event_of(event, run.source.common)
     if placed is None:
         run.findings[("unmatched", json.dumps(dict(event.labels), sort_keys=True), "")] += 1
         return
-    yield _event_now(placed, run.shift, run.until) if run.shift else placed
+    now = _event_now(placed, run.shift, run.until) if run.moved else placed
+    if now != placed and now.outcome == "open" != placed.outcome or (now.attempt > 1 and now.started is None):
+        run.held_back += 1  # its end lies ahead: the file is read again
+    if now.attempt == 1 or now.started is not None or placed.started is None:
+        yield now
 
 
 def _wrong_event(run: _Run, event: Event) -> str:
     begun = event.started if event.started is not None else event.ts
     if event.ended is not None and event.ended < begun:
         return "a negative duration"
-    if not run.shift and event.ts > run.until + SKEW:
+    if not run.moved and event.ts > run.until + SKEW:
         return "a time in the future"
     return ""
 
@@ -335,7 +347,7 @@ def _placed_batch(run: _Run, batch: Batch) -> Iterator[Batch]:
     components = [_series(run, series) for series in batch.series]
     columns = dict(batch.columns)
     columns["ts"] = columns["ts"] + run.shift
-    keep = columns["ts"] < run.until + (0 if run.shift else SKEW)
+    keep = columns["ts"] < run.until + (0 if run.moved else SKEW)
     known = _known(components, columns["series"])
     if not (keep & known).all():
         columns = {name: values[keep & known] for name, values in columns.items()}

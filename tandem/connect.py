@@ -56,7 +56,7 @@ class Common:
     primary: bool = False
     combine: Literal["", "sum"] = ""
     deletions: Literal["keep", "restate"] = "keep"
-    shift_days: int = 0
+    shift_days: int | None = None
     ca_file: Path | None = None
     token_env: str | None = None
     token_file: Path | None = None

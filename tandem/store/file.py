@@ -15,6 +15,7 @@ from types import TracebackType
 import duckdb
 
 from tandem.bins import Layout
+from tandem.records import Series
 from tandem.store import tables
 
 VERSION = "1"
@@ -104,6 +105,7 @@ class Registry:
     """The small tables that give names their numbers, kept in memory; changed only under the store's lock."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self.resolved: dict[tuple[int, Series, Layout | None], tuple[int, int]] = {}
         rows = cursor.execute("SELECT id, connector, scope FROM source").fetchall()
         self.sources = {(connector, scope): number for number, connector, scope in rows}
         rows = cursor.execute("SELECT id, spec FROM layout").fetchall()
@@ -114,6 +116,7 @@ class Registry:
             self.categories.setdefault(layout, {})[value] = place
         self.series: dict[tuple[Placed, int], int] = {}
         self.bases: dict[Placed, int] = {}
+        self.widths: dict[int, int] = {}
         for row in cursor.execute(
             "SELECT id, base, layout, component, signal, name, version, segment, environment, stage, source, width "
             "FROM series"
@@ -121,6 +124,7 @@ class Registry:
             placed = Placed(*row[3:])
             self.series[placed, row[2]] = row[0]
             self.bases[placed] = row[1]
+            self.widths[row[0]] = placed.width
         self.slices = {
             (source, name): number
             for number, source, name in cursor.execute("SELECT id, source, name FROM slice").fetchall()

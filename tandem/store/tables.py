@@ -167,12 +167,31 @@ def back_delta(kind: Kind, width: int) -> str:
     GROUP BY f.series, f.ts{_of("f", kind)} HAVING {kind.nonzero}"""
 
 
-def append(kind: Kind, width: int) -> str:
-    """Append the deltas to one tier with their load."""
+def append(kind: Kind, width: int, tier: int) -> str:
+    """Append the deltas of `width` to one tier with their load; in their own tier each is a row already."""
     name, keys = kind.name, kind.key_list
+    if tier == width:
+        return (
+            f"INSERT INTO {name}{TIERS[tier]} SELECT series, ts, slice{keys}, {kind.value_list}, ?::BIGINT "
+            f"FROM delta_{name} ORDER BY ts, series"
+        )
     return (
-        f"INSERT INTO {name}{TIERS[width]} SELECT series, ts - ts % {width} AS start, slice{keys}, {kind.sums}, "
+        f"INSERT INTO {name}{TIERS[tier]} SELECT series, ts - ts % {tier} AS start, slice{keys}, {kind.sums}, "
         f"?::BIGINT FROM delta_{name} GROUP BY series, start, slice{keys} HAVING {kind.nonzero} ORDER BY start, series"
+    )
+
+
+def append_new(kind: Kind, width: int, tier: int) -> str:
+    """Append the rows of `arriving`, all of one width and of slices never counted before, to one tier."""
+    name, keys = kind.name, kind.key_list
+    if tier == width:
+        return (
+            f"INSERT INTO {name}{TIERS[tier]} SELECT series, ts, slice{keys}, {kind.value_list}, ?::BIGINT "
+            "FROM arriving"
+        )
+    return (
+        f"INSERT INTO {name}{TIERS[tier]} SELECT series, ts - ts % {tier} AS start, slice{keys}, {kind.sums}, "
+        f"?::BIGINT FROM arriving GROUP BY series, start, slice{keys} ORDER BY start, series"
     )
 
 

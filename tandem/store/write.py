@@ -147,9 +147,17 @@ class _Names:
         self.cursor = writer.cursor
         self.source = writer.source
         self.new: list[tuple[Any, ...]] = []
+        self.widths = writer.store.names.widths
 
     def series(self, series: Series, layout: Layout | None) -> tuple[int, int]:
         """(number of the series, number of its layout or 0)."""
+        key = (self.source, series, layout)
+        found = self.names.resolved.get(key)
+        if found is None:
+            found = self.names.resolved[key] = self._found(series, layout)
+        return found
+
+    def _found(self, series: Series, layout: Layout | None) -> tuple[int, int]:
         width = HOUR if series.signal in HOURLY else BUCKET
         segment = self._segment(series.component, series.segment)
         placed = Placed(series.component, series.signal, series.name, series.version, segment, series.environment,
@@ -159,6 +167,7 @@ class _Names:
         if known is not None:
             return known, layout_id
         number = len(self.names.series) + 1
+        self.widths[number] = width
         base = self.names.bases.setdefault(placed, number)
         self.names.series[placed, layout_id] = number
         self.new.append((number, base, placed.component, placed.signal, placed.name, placed.version, placed.segment,
@@ -236,6 +245,7 @@ class _Load:
         self.staged = {name: _Staged() for name in tables.KINDS}
         self.touched: set[Touched] = set()
         self.slices = False
+        self.restated: set[int] = set()
 
     def take(self, pieces: Sequence[Piece]) -> None:
         """Stage every record, then append the differences."""
@@ -315,6 +325,7 @@ class _Load:
             self.cursor.execute("INSERT INTO slice VALUES (?, ?, ?)", [number, self.writer.source, piece.name])
         else:
             self.cursor.execute("INSERT INTO restated VALUES (?)", [number])
+            self.restated.add(number)
             self.slices = True
         self.registry.digests[number] = piece.digest
         self.cursor.execute("INSERT INTO slice_load VALUES (?, ?, ?)", [number, piece.digest, self.id])
@@ -419,12 +430,35 @@ class _Load:
         for name, staged in self.staged.items():
             kind = tables.KINDS[name]
             self.cursor.execute(f"DELETE FROM staged_{name}")
+            self._add_new(kind, staged)
             self._load_staged(kind, staged)
             if staged.rows or staged.chunks or self.slices:
                 self._differences(kind)
         self.staged = {name: _Staged() for name in tables.KINDS}
         self.slices = False
         self.cursor.execute("DELETE FROM restated")
+
+    def _add_new(self, kind: tables.Kind, staged: _Staged) -> None:
+        """Append at once what comes in slices that were never counted: there is nothing to compare it with."""
+        left = []
+        for chunk in staged.chunks:
+            number = int(chunk["slice"][0])
+            if not number or number in self.restated:
+                left.append(chunk)
+                continue
+            widths = np.array([self.names.widths[one] for one in chunk["series"].tolist()])
+            for width in np.unique(widths).tolist():
+                mine = widths == width
+                names = ("series", "ts", "slice", *(n for n, _ in (*kind.keys, *kind.values)))
+                self.cursor.register("arriving", pa.table({name: _arrow(chunk[name][mine]) for name in names}))
+                for tier in tables.TIERS:
+                    if tier >= width:
+                        self.cursor.execute(tables.append_new(kind, width, tier), [self.id])
+                if kind.name == "histogram" and width == HOUR:
+                    self._touch("arriving")
+                self.cursor.unregister("arriving")
+                self.rows += int(mine.sum())
+        staged.chunks = left
 
     def _load_staged(self, kind: tables.Kind, staged: _Staged) -> None:
         names = ("fact", "series", "ts", "slice", *(n for n, _ in kind.keys), *(n for n, _ in kind.values))
@@ -453,7 +487,7 @@ class _Load:
                 self.rows += int(written[0])
                 for tier in tables.TIERS:
                     if tier >= width:
-                        run(tables.append(kind, tier), [self.id])
+                        run(tables.append(kind, width, tier), [self.id])
                 if kind.name == "histogram" and width == HOUR:
                     self._touch()
         run(tables.remember(kind))
@@ -475,9 +509,9 @@ class _Load:
 
     # -- what follows from feature histograms
 
-    def _touch(self) -> None:
+    def _touch(self, table: str = "delta_histogram") -> None:
         rows = self.cursor.execute(
-            "SELECT DISTINCT s.component, s.environment, s.name, d.ts - d.ts % 86400 FROM delta_histogram d "
+            f"SELECT DISTINCT s.component, s.environment, s.name, d.ts - d.ts % 86400 FROM {table} d "
             "JOIN series s ON s.id = d.series WHERE s.signal = 'feature' AND s.segment = '' AND s.stage = 'production'"
         ).fetchall()
         self.touched |= {Touched(*row) for row in rows}
