@@ -21,9 +21,9 @@ from connectors import _counters, _files, _http, prometheus
 from connectors._prometheus_files import Found, read
 from connectors._promql import selector
 from connectors.prometheus import Config, Query
-from tandem.bins import DURATION, ZERO, bounds, total
-from tandem.connect import Common, Given, Pull, SourceRefused
-from tandem.records import Finding, Histogram, Page, Ratio
+from tandem.bins import ZERO, bounds, total
+from tandem.connect import Common, Given, Pull, SourceDown, SourceRefused
+from tandem.records import Finding, Page, Ratio
 from tests.faults import TOKEN, TOKEN_ENV, virtual
 from tests.faults_prometheus import DAY, Stored, answer_of, shop_config, small_shop
 from tests.replay import Answer, serve
@@ -512,6 +512,19 @@ def test_warnings_of_the_server_are_shown() -> None:
 def test_another_api_is_refused() -> None:
     with virtual(), pytest.raises(SourceRefused, match="is not an answer of Prometheus' query API"):
         pull_shop(lambda asked: Answer({"message": "hello"}))
+
+
+@pytest.mark.parametrize("late", [1, 3])
+def test_an_answer_to_another_question_is_no_number(late: int) -> None:
+    """A cache that repeats an earlier answer, of another selector or another time, ends the pull."""
+    answer, kept = answer_of(small_shop()), []
+
+    def stale(asked: Any) -> Answer:
+        kept.append(answer(asked))
+        return kept[-1] if len(kept) <= late else kept[len(kept) - 1 - late]
+
+    with virtual(), pytest.raises(SourceDown, match="answered another question than"):
+        pull_shop(stale)
 
 
 def test_a_tenant_is_sent() -> None:
