@@ -15,12 +15,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tandem import connect, place
 from tandem.bins import Layout
 from tandem.catalog import Signal
 from tandem.config import Config, Source
 from tandem.connect import Common, Connector, Given, Item, Pull, SourceDown, SourceRefused
 from tandem.records import (
+    BUCKET,
     DAY,
     Baseline,
     Batch,
@@ -100,6 +103,9 @@ class _Run:
     pages: int = 0
     held_back: int = 0
     explicit: bool = False
+    low: int | None = None
+    high: int | None = None
+    """The first and the last time of the records taken in."""
 
 
 def sync(
@@ -121,7 +127,7 @@ def pull(
     """Pull one source up to `now` into the store."""
     scope = source.connector.scope(source.config)
     return _fenced(
-        store, config, source, scope, now, say, lambda run: _pull_pages(store, run, scope, since, say),
+        store, config, source, scope, now, say, lambda run: _pull_pages(store, run, since, say),
         complete=since is None,
     )  # fmt: skip
 
@@ -145,15 +151,24 @@ def _fenced(
 ) -> Outcome:  # fmt: skip
     ledger = Ledger(store)
     writer = Writer(store, source.common.connector, scope, now)
-    run = _Run(writer, source, now, (source.common.shift_days or 0) * DAY, source.common.shift_days is not None, dict(config.signals), time.monotonic())
-    error, later, refused = "", False, ()
+    run = _Run(
+        writer,
+        source,
+        now,
+        (source.common.shift_days or 0) * DAY,
+        source.common.shift_days is not None,
+        dict(config.signals),
+        time.monotonic(),
+    )
+    error, later = "", False
+    refused: tuple[str, ...] = ()
     try:
         _take(run, pages, complete, say)
     except SourceDown as down:
         error, later = str(down), True
     except SourceRefused as no:
         error, refused = str(no), ((f"{what}: {no}",) if what else ())
-    except Exception as broken:  # the fence: a source that breaks stops nobody else
+    except Exception as broken:  # noqa: BLE001  the fence: a source that breaks stops nobody else
         error = f"{source.name} stopped on a fault in Tandem ({type(broken).__name__}: {broken}); please report it."
         traceback.print_exc()
     finally:
@@ -245,10 +260,17 @@ def _placed(run: _Run, record: Record) -> Iterator[Record]:
     else:
         reason = _wrong(run, record)
         if reason == "":
+            if not isinstance(record, Baseline):
+                _reach(run, int(record.ts) + run.shift)
             for series in _series(run, record.series):
                 yield _moved(run, record, series)
         elif reason is not None:
             run.findings[("reject", reason, f"{record.series.signal} of {record.series.component or 'labels'}")] += 1
+
+
+def _reach(run: _Run, ts: int) -> None:
+    run.low = ts if run.low is None else min(run.low, ts)
+    run.high = ts if run.high is None else max(run.high, ts)
 
 
 def _moved(run: _Run, record: Fact | Sample | Baseline, series: Series) -> Record:
@@ -256,7 +278,7 @@ def _moved(run: _Run, record: Fact | Sample | Baseline, series: Series) -> Recor
         return Fact(series, record.ts + run.shift, record.value)
     if isinstance(record, Baseline):
         return replace(record, series=series, since=record.since + run.shift, until=record.until + run.shift)
-    return replace(record, series=series, ts=record.ts + run.shift)
+    return Sample(series, record.ts + run.shift, record.value, record.run, record.step)
 
 
 def _series(run: _Run, series: Series) -> list[Series]:
@@ -311,11 +333,12 @@ def _placed_event(run: _Run, event: Event) -> Iterator[Event]:
     if placed is None:
         run.findings[("unmatched", json.dumps(dict(event.labels), sort_keys=True), "")] += 1
         return
-    now = _event_now(placed, run.shift, run.until) if run.moved else placed
-    if now != placed and now.outcome == "open" != placed.outcome or (now.attempt > 1 and now.started is None):
-        run.held_back += 1  # its end lies ahead: the file is read again
-    if now.attempt == 1 or now.started is not None or placed.started is None:
-        yield now
+    known = _event_now(placed, run.shift, run.until) if run.moved else placed
+    begins_later = placed.started is not None and known.started is None
+    run.held_back += begins_later or known.outcome != placed.outcome  # its file is read again
+    if not (begins_later and known.attempt > 1):
+        _reach(run, known.ts)
+        yield known
 
 
 def _wrong_event(run: _Run, event: Event) -> str:
@@ -352,23 +375,24 @@ def _placed_batch(run: _Run, batch: Batch) -> Iterator[Batch]:
     if not (keep & known).all():
         columns = {name: values[keep & known] for name, values in columns.items()}
         run.held_back += int((~keep).sum())
+    if len(columns["ts"]):
+        _reach(run, int(columns["ts"].min()))
+        _reach(run, int(columns["ts"].max()) + BUCKET)
     for turn in range(max((len(found) for found in components), default=0)):
         series = tuple(found[min(turn, len(found) - 1)] if found else one
                        for found, one in zip(components, batch.series, strict=True))  # fmt: skip
         yield Batch(batch.kind, series, batch.layouts, columns)
 
 
-def _known(components: list[list[Any]], index: Any) -> Any:
-    import numpy as np
-
+def _known(components: list[list[Series]], index: Any) -> Any:
     return np.array([bool(found) for found in components], dtype=bool)[np.asarray(index, dtype=np.int64)]
 
 
 # -- pages of a pull
 
 
-def _pull_pages(store: Store, run: _Run, scope: str, since: int | None, say: Say) -> Iterator[Page]:
-    source, common = run.source, run.source.common
+def _pull_pages(store: Store, run: _Run, since: int | None, say: Say) -> Iterator[Page]:
+    source = run.source
     ledger = Ledger(store)
     kept = ledger.state(run.writer.source)
     if kept.settings is not None and kept.settings != settings_of(source):
@@ -388,12 +412,20 @@ def _pull_pages(store: Store, run: _Run, scope: str, since: int | None, say: Say
         yield from _items(run, folder, items, request)
     else:
         yield from source.connector.fetch(source.config, request)
-    if not run.explicit and folder is None:
-        run.pieces.append(Piece(covered=[Covered(asked, run.until)]))
+    if not run.explicit:
+        run.pieces.append(Piece(covered=_whole(run, asked)))
     if sweep:
         items["swept"] = run.until
     run.row.items = items
-    del scope, common
+
+
+def _whole(run: _Run, asked: int) -> list[Covered]:
+    """The asked interval; exported files vouch only for the stretch that their records span."""
+    if not _reads_files(run.source):
+        return [Covered(asked, run.until)]
+    if run.low is None or run.high is None:
+        return []
+    return [Covered(max(asked, run.low), run.until if run.moved else min(run.until, run.high))]
 
 
 def _asked(source: Source, watermark: int | None, since: int | None, now: int) -> int:

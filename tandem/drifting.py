@@ -23,13 +23,13 @@ def feature_drift(measures: Measures, component: str, step: int) -> tuple[Featur
     compared = {name: drift.compare(reference, current[name]) for name, (_, reference) in references.items()}
     judged = dict(zip(compared, drift.judge(list(compared.values())), strict=True))
     rows = []
-    for name, found in compared.items():
+    for name, one in compared.items():
         verdict, severity = judged[name]
         rows.append(
             FeatureDrift(
-                feature=name, type=found.type, n_reference=found.n_reference, n_current=found.n_current,
-                psi=found.psi, js=found.js, ks=found.ks, wasserstein=found.wasserstein,
-                noise_floor=found.noise_floor, verdict=verdict, severity=severity,
+                feature=name, type=one.type, n_reference=one.n_reference, n_current=one.n_current,
+                psi=one.psi, js=one.js, ks=one.ks, wasserstein=one.wasserstein,
+                noise_floor=one.noise_floor, verdict=verdict, severity=severity,
                 daily=_by_step(measures, component, name, references[name], step), step=step,
             )
         )  # fmt: skip

@@ -82,14 +82,14 @@ def overview(
     changes = _changes(measures, window, [one.name for one in chosen], environment)
     return Overview(
         window=window, as_of=measures.reader.as_of, step=step, now=now,
-        newest=max(measures.newest.values(), default=None), late=_late(measures),
+        newest=_newest(measures), late=_late(measures),
         services=sum(kind == "service" for kind in kinds.values()),
         models=sum(kind == "model" for kind in kinds.values()),
         attention={"system": _attention(shown, kinds, "service"), "model": _attention(shown, kinds, "model")},
         cards={"system": _cards(measures, cells, shown, SYSTEM, step),
                "model": _cards(measures, cells, shown, MODEL, step)},
         columns={"system": _columns(shown, SYSTEM, measures.config), "model": _columns(shown, MODEL, measures.config)},
-        rows=rows, lines=_lines(measures, cells), changes=changes[:CHANGES], truncated=max(0, len(changes) - CHANGES),
+        rows=rows, lines=_lines(measures, cells), changes=tuple(changes[:CHANGES]), truncated=max(0, len(changes) - CHANGES),
     )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def _trouble(row: Row) -> float:
 def _pairs(services: Sequence[Component], models: Sequence[Component]) -> list[tuple[str, str]]:
     """Each service with the model that depends on it, or the next one of its product; what is left stands alone."""
     left = list(models)
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for service in services:
         match = next((model for model in left if service.name in model.depends_on), None)
         if match is None and len(services) - len(pairs) <= len(left):
@@ -164,6 +164,12 @@ def _late(measures: Measures) -> tuple[str, ...]:
         source.name for number, source in measures.configured.items()
         if measures.seen_until(number) < min(measures.end, measures.now) - max(3 * source.common.every, 900)
     )  # fmt: skip
+
+
+def _newest(measures: Measures) -> int | None:
+    """End of the newest data, as far as time has come."""
+    ends = [min(end, measures.now) for end in measures.newest.values()]
+    return max(ends, default=None)
 
 
 # -- cells and cards
@@ -386,7 +392,8 @@ def _drift_changes(measures: Measures, window: Window, components: Sequence[str]
     pairs = [(one, name) for one in components for name in measures.names(one, "drift") if name]
     groups = {kept.id: place for place, (one, name) in enumerate(pairs)
               for kept in measures.series(one, "drift", name)}  # fmt: skip
-    found, drifting = [], dict.fromkeys(range(len(pairs)), False)
+    found: list[Change] = []
+    drifting = dict.fromkeys(range(len(pairs)), False)
     rows = measures.reader.steps("ratio", groups, window.since - step, window.until, step, HOUR)
     for place, start, good, total in rows:
         bad = total > 0 and good * 2 < total
@@ -420,7 +427,7 @@ def detail(
                   now=now)  # fmt: skip
     return Detail(
         component=component, kind=mine.kind, product=mine.product, state=worst(_judged(cells)), window=window,
-        as_of=measures.reader.as_of, step=step, now=now, newest=max(measures.newest.values(), default=None),
+        as_of=measures.reader.as_of, step=step, now=now, newest=_newest(measures),
         cells=cells, latency=_band(measures, component, step), lines=_component_lines(measures, answers, step),
         partners=partners, changes=tuple(_changes(measures, window, [component, *partners], environment)[:CHANGES]),
         features=_features(measures, component, step), confusion=_confusion(measures, component),

@@ -113,7 +113,7 @@ class Reader:
             "JOIN member USING (series) WHERE ts >= ? AND ts < ? AND load_id <= ? "
             f"GROUP BY grp, start{table.key_list} ORDER BY start"
         )
-        bound = [list(groups), list(groups.values()), begin, until, self.as_of]
+        bound: list[Any] = [list(groups), list(groups.values()), begin, until, self.as_of]
         return self.cursor.execute(sql, bound).fetchall()
 
     def coverage(self, source: int, component: str, signal: str, since: int, until: int) -> list[Span]:

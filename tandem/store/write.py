@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -129,7 +129,8 @@ def _source(store: Store, cursor: duckdb.DuckDBPyConnection, connector: str, sco
         number = len(known) + 1
         cursor.execute("INSERT INTO source VALUES (?, ?, ?)", [number, connector, scope])
         known[connector, scope] = number
-    return known[connector, scope]
+    found: int = known[connector, scope]
+    return found
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
@@ -408,7 +409,7 @@ class _Load:
         return moved
 
     def _baseline(self, record: Baseline) -> None:
-        number, layout = self.names.series(record.series, record.histogram.layout)
+        _, layout = self.names.series(record.series, record.histogram.layout)
         moved = self.names.places(record.histogram.layout, layout)
         series = record.series
         key = (series.component, series.signal, series.name)
@@ -423,7 +424,6 @@ class _Load:
              self.id],
         )  # fmt: skip
         self.rows += 1
-        del number
 
     def _append(self) -> None:
         self.names.flush()
@@ -464,7 +464,8 @@ class _Load:
         names = ("fact", "series", "ts", "slice", *(n for n, _ in kind.keys), *(n for n, _ in kind.values))
         chunks = list(staged.chunks)
         if staged.rows:
-            chunks.append(dict(zip(names, zip(*staged.rows, strict=True), strict=True)))
+            columns: list[Any] = list(zip(*staged.rows, strict=True))
+            chunks.append(dict(zip(names, columns, strict=True)))
         for chunk in chunks:
             table = pa.table({name: _arrow(chunk[name]) for name in names})
             self.cursor.register("arriving", table)
@@ -519,9 +520,8 @@ class _Load:
     def _drift(self) -> None:
         if not self.touched:
             return
-        for number, fact in enumerate(drift_facts(self.cursor, self.registry, self.writer.source, self.touched), 1):
+        for fact in drift_facts(self.cursor, self.registry, self.writer.source, self.touched):
             self._value(fact.series, fact.ts, fact.value, 0, KNOWN, 1)
-            del number
         self._append()
 
     # -- events
@@ -674,8 +674,3 @@ def event_of(text: str) -> Event:
     given["labels"] = tuple((name, value) for name, value in given.get("labels", ()))
     given["components"] = tuple(given.get("components", ()))
     return Event(**given)
-
-
-def finding_rows(source: int, pull: int, found: Mapping[tuple[str, str, str], int]) -> list[tuple[Any, ...]]:
-    """Rows of the reject table."""
-    return [(source, pull, kind, reason, place, n) for (kind, reason, place), n in found.items()]
