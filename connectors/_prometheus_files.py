@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,17 @@ class Found:
             for key, (times, values) in self.numbers.items()
         ]
         return numbers + [_natives(dict(key), samples) for key, samples in self.natives.items()]
+
+    def take(self, other: Found) -> None:
+        """Add what another file held."""
+        for key, (times, values) in other.numbers.items():
+            own = self.numbers.setdefault(key, (array("q"), array("d")))
+            own[0].extend(times)
+            own[1].extend(values)
+        for key, samples in other.natives.items():
+            self.natives.setdefault(key, {}).update(samples)
+        self.findings += other.findings
+        self.others |= other.others
 
     def keeps(self, labels: Mapping[str, str]) -> bool:
         """Whether a series is wanted; the names of others are remembered for a sentence."""
@@ -196,12 +207,3 @@ def _milliseconds(stamp: str | None, otherwise: int) -> int:
 def names(found: Iterable[str]) -> str:
     """A few names for a sentence."""
     return ", ".join(json.dumps(name[:60]) for name in sorted(found)) or "none"
-
-
-def children(item: Item) -> Iterator[Item]:
-    """The files of a folder."""
-    for entry in item.entries:
-        yield item.child(entry)
-
-
-__all__: Sequence[str] = ("Found", "children", "is_json", "is_text", "key_of", "names", "read", "take_answer")

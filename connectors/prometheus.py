@@ -12,14 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from connectors import _http
 from connectors._counters import BRIDGE, Array, Grown, Scraped, buckets, classic, increases, native, seen, summed
-from connectors._prometheus_files import Found, children, is_json, is_text, key_of, names, read, take_answer
+from connectors._prometheus_files import Found, is_json, is_text, key_of, names, read, take_answer
 from connectors._promql import Selector, selector
 from tandem.bins import DURATION, Layout, NoSharedEdge, codes, merge, quanta
 from tandem.connect import About, Common, Given, Item, Pull, SourceDown, SourceRefused, setting
@@ -29,7 +28,7 @@ from tandem.records import BUCKET, Covered, Fact, Finding, Histogram, Page, Rati
 PAGE = 6 * 3600
 """Seconds of samples that are asked for at once."""
 _CHUNK = 20_000
-_SAMPLES = 8
+_SAMPLES = 200
 _IDENTITY = ("job", "service", "app", "namespace")
 
 ABOUT = About(
@@ -154,9 +153,17 @@ def scope(config: Config) -> str:
 def recognise(item: Item) -> bool:
     """Answers of the query API, exposition text and tsdb dumps; a folder when its files are such."""
     if item.entries:
-        first = [item.child(entry) for entry in islice(item.entries, _SAMPLES)]
-        return all(not one.entries and recognise(one) for one in first)
+        entries = _readable(item)
+        some = [item.child(entry) for entry in entries[:: 1 + len(entries) // _SAMPLES]]
+        return bool(some) and all(not one.entries and recognise(one) for one in some)
     return is_json(item.head) or is_text(item.head)
+
+
+def _readable(folder: Item) -> list[str]:
+    """The entries of a folder that has no folders in it, without notes to people; none of any other folder."""
+    if any("/" in entry for entry in folder.entries):
+        return []
+    return [entry for entry in folder.entries if not entry.startswith((".", "README")) and not entry.endswith(".md")]
 
 
 def fetch(config: Config, pull: Pull) -> Iterator[Page]:
@@ -188,23 +195,43 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
 def parse(item: Item, config: Config) -> Iterator[Page]:
     """The facts of one file, or of a folder of files that belong together."""
     _check(config)
-    wanted = [_scraped_names(selected) for query in config.signal for selected in _parsed(query)]
-    tests = [one.matches() for some in wanted for one in some]
-    found = Found(lambda labels: any(test(labels) for test in tests))
-    for each in children(item) if item.entries else [item]:
-        if item.entries and not recognise(each):
-            found.findings.append(Finding("reject", "is neither query JSON nor exposition text", each.name))
-            continue
-        read(each, found, item.given.at if not item.entries else None)
+    found, is_short = _gathered(item, config)
     series = found.series()
+    select = _select_from(series)
     tally = Tally(begin=0, given=item.given)
     for query in config.signal:
-        _count(query, _select_from(series), tally)
-    findings = [*found.findings, *_instants(config, _select_from(series), item)]
+        if is_short and query.bad and not select(selector(query.bad)):
+            tally.reasons[("the bad ones may stand in a file that cannot be read, so none are counted", query.bad)] += 1
+            continue
+        _count(query, select, tally)
+    findings = [*found.findings, *_instants(config, select, item)]
     if not series:
         reason = f"holds no series that a [[source.signal]] asks for; in it are {names(found.others)}"
         findings.append(Finding("remark", reason, item.name))
     yield from tally.pages(findings)
+
+
+def _gathered(item: Item, config: Config) -> tuple[Found, bool]:
+    """The wanted series of an item, and whether a file of the folder is missing because it cannot be read."""
+    wanted = [one for query in config.signal for parsed in _parsed(query) for one in _scraped_names(parsed)]
+    tests = [one.matches() for one in wanted]
+    found = Found(lambda labels: any(test(labels) for test in tests))
+    if not item.entries:
+        read(item, found, item.given.at)
+        return found, False
+    is_short = False
+    for entry in _readable(item):
+        each, own = item.child(entry), Found(found.wanted)
+        try:
+            if not recognise(each):
+                raise SourceRefused("is neither query JSON nor exposition text.")
+            read(each, own, None)
+        except SourceRefused as refused:
+            found.findings.append(Finding("reject", str(refused), entry))
+            is_short = True
+            continue
+        found.take(own)
+    return found, is_short
 
 
 def _check(config: Config) -> None:

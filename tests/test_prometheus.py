@@ -213,6 +213,27 @@ def test_a_cut_off_answer_is_refused(tmp_path: Path) -> None:
         parsed(tmp_path / "x.json", UP)
 
 
+def test_one_broken_file_of_a_folder_is_left_out(tmp_path: Path) -> None:
+    """The rest lands; errors that may stand in the broken file are not taken for none."""
+    (tmp_path / "README.md").write_text("exported on a Monday")
+    (tmp_path / "up.json").write_bytes((HERE / "range_up.json").read_bytes())
+    (tmp_path / "requests.json").write_bytes((HERE / "instant_matrix_raw_samples.json").read_bytes())
+    whole = parsed(tmp_path, UP, REQUESTS)
+    assert {r.series.signal for page in whole for r in page.records} == {"availability", "request_success"}
+    (tmp_path / "requests.json").write_bytes((HERE / "instant_matrix_raw_samples.json").read_bytes()[:2000])
+    pages = parsed(tmp_path, UP, REQUESTS)
+    assert prometheus.recognise(_files.item(tmp_path, Given()))
+    assert [r.value for page in pages for r in page.records] == [Ratio(17, 34)]
+    assert [(f.kind, f.where) for f in findings(pages)] == [("reject", "requests.json"), ("reject", REQUESTS.bad)]
+
+
+def test_a_mixed_folder_is_read_file_by_file(tmp_path: Path) -> None:
+    (tmp_path / "up.json").write_bytes((HERE / "range_up.json").read_bytes())
+    (tmp_path / "runs.json").write_text('[{"databaseId": 1}]')
+    assert not prometheus.recognise(_files.item(tmp_path, Given()))
+    assert [prometheus.recognise(one) for one in _files.walk(tmp_path, Given(), prometheus.recognise)] == [False, True]
+
+
 def test_a_cut_off_last_line_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text(
         f'{{__name__="up", job="checkout"}} 1 {DAY}000\n{{__name__="up", job="checkout"}} 1'
