@@ -347,22 +347,26 @@ class Tally:
 
     begin: int
     given: Given
-    ratios: dict[tuple[Series, int], tuple[int, int]] = field(default_factory=dict)
-    histograms: dict[tuple[Series, int], list[Histogram]] = field(default_factory=lambda: defaultdict(list))
+    ratios: dict[Series, dict[int, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
+    histograms: dict[Series, dict[int, list[Histogram]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
     broken: set[tuple[Series, int]] = field(default_factory=set)
     covered: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def ratio(self, series: Series, bucket: int, good: int, total: int) -> None:
-        """Add to a ratio."""
-        if bucket >= self.begin:
-            before = self.ratios.get((series, bucket), (0, 0))
-            self.ratios[(series, bucket)] = (before[0] + good, before[1] + total)
+    def ratio(self, series: Series, counted: Mapping[int, tuple[int, int]]) -> None:
+        """Add (good, total) per bucket."""
+        own = self.ratios[series]
+        for bucket, (good, total) in counted.items():
+            if bucket >= self.begin:
+                before = own.get(bucket, (0, 0))
+                own[bucket] = (before[0] + good, before[1] + total)
 
     def histogram(self, series: Series, bucket: int, counted: Histogram) -> None:
         """Add to a histogram; layouts that differ are merged when the bucket is written."""
         if bucket >= self.begin and counted.counts:
-            known = self.histograms[(series, bucket)]
+            known = self.histograms[series][bucket]
             for place, other in enumerate(known):
                 if other.layout == counted.layout:
                     known[place] = other + counted
@@ -385,17 +389,19 @@ class Tally:
         """Every whole bucket, in order of time."""
         found = [
             Fact(series, bucket, Ratio(good, total))
-            for (series, bucket), (good, total) in self.ratios.items()
-            if total and (series, bucket) not in self.broken
+            for series, counted in sorted(self.ratios.items(), key=_order)
+            for bucket, (good, total) in counted.items()
+            if total
         ]
-        for (series, bucket), several in self.histograms.items():
-            if (series, bucket) in self.broken:
-                continue
-            try:
-                found.append(Fact(series, bucket, merge(several).histogram))
-            except NoSharedEdge:
-                self.reasons[("histograms share no bound, so the bucket cannot be merged", series.signal)] += 1
-        return iter(sorted(found, key=lambda fact: (fact.ts, fact.series.signal, fact.series.component)))
+        for series, several in sorted(self.histograms.items(), key=_order):
+            for bucket, parts in several.items():
+                try:
+                    found.append(Fact(series, bucket, merge(parts).histogram if len(parts) > 1 else parts[0]))
+                except NoSharedEdge:
+                    self.reasons[("histograms share no bound, so the bucket cannot be merged", series.signal)] += 1
+        if self.broken:
+            found = [fact for fact in found if (fact.series, fact.ts) not in self.broken]
+        return iter(sorted(found, key=lambda fact: fact.ts))
 
     def vouched(self) -> Iterator[Covered]:
         """What was seen, per component and signal."""
@@ -418,6 +424,11 @@ class Tally:
         yield Page(tuple(facts), covered=covered, findings=said)
 
 
+def _order(counted: tuple[Series, object]) -> tuple[object, ...]:
+    series = counted[0]
+    return series.signal, series.component, series.labels, series.version, series.segment, series.environment
+
+
 def _count(query: Query, select: Callable[[Selector], Sequence[Scraped]], tally: Tally) -> None:
     if query.total:
         _count_counters(query, select, tally)
@@ -437,9 +448,9 @@ def _count_checks(query: Query, select: Callable[[Selector], Sequence[Scraped]],
         checks = Scraped(one.labels, one.times[clean], one.values[clean])
         at = buckets(checks.times)
         good = summed(at, checks.values.astype(np.int64))
-        for bucket, total in summed(at, np.ones(at.size, dtype=np.int64)).items():
-            for series in _series(query, one.labels, tally.given):
-                tally.ratio(series, bucket, good[bucket], total)
+        totals = summed(at, np.ones(at.size, dtype=np.int64))
+        for series in _series(query, one.labels, tally.given):
+            tally.ratio(series, {bucket: (good[bucket], total) for bucket, total in totals.items()})
         tally.cover(query, checks, counter=False)
 
 
@@ -448,14 +459,24 @@ def _count_counters(query: Query, select: Callable[[Selector], Sequence[Scraped]
     part = _grown(query, query.bad or query.good, select, tally) if query.bad or query.good else {}
     if query.good and totals and not part:
         tally.reasons[("nothing good was counted while the total grew; check the selector", query.good)] += 1
-    for key in totals.keys() | part.keys():
-        total, counted = totals.get(key, 0), part.get(key, 0)
+    for series in totals.keys() | part.keys():
+        tally.ratio(series, _parted(query, series, totals.get(series, {}), part.get(series, {}), tally))
+
+
+def _parted(
+    query: Query, series: Series, totals: Mapping[int, int], part: Mapping[int, int], tally: Tally
+) -> dict[int, tuple[int, int]]:
+    """(good, total) per bucket; a bucket whose part is larger than its total is rejected."""
+    found: dict[int, tuple[int, int]] = {}
+    for bucket in totals.keys() | part.keys():
+        total, counted = totals.get(bucket, 0), part.get(bucket, 0)
         if counted > total:
-            tally.reject(*key, "a part is larger than its total", query.bad or query.good)
+            tally.reject(series, bucket, "a part is larger than its total", query.bad or query.good)
         elif query.bad:
-            tally.ratio(*key, total - counted, total)
+            found[bucket] = (total - counted, total)
         else:
-            tally.ratio(*key, counted if query.good else total, total)
+            found[bucket] = (counted if query.good else total, total)
+    return found
 
 
 def _grown(
@@ -465,13 +486,15 @@ def _grown(
     tally: Tally,
     *,
     cover: bool = False,
-) -> dict[tuple[Series, int], int]:
-    found: dict[tuple[Series, int], int] = defaultdict(int)
+) -> dict[Series, dict[int, int]]:
+    found: dict[Series, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for one in select(selector(text)):
         at, amounts, broken = increases(one.times, one.values)
+        each = summed(at, amounts).items()
         for series in _series(query, one.labels, tally.given):
-            for bucket, amount in summed(at, amounts).items():
-                found[(series, bucket)] += amount
+            own = found[series]
+            for bucket, amount in each:
+                own[bucket] += amount
             for bucket in np.unique(at[broken]).tolist():
                 tally.reject(series, bucket, "a counter did not grow by a whole number", text)
         if cover:
