@@ -37,6 +37,10 @@ class StoreRefused(Exception):
     """The file is not a store of Tandem, is damaged, or was written by a newer Tandem."""
 
 
+StoreBroken = (duckdb.FatalException, duckdb.IOException, duckdb.InternalException)
+"""What a write raises when the disk is full or gone; the store must then be opened again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """A series in the store, all of it known."""
@@ -85,6 +89,11 @@ class Store:
     def reload(self) -> None:
         """Forget names that a transaction which did not commit had made."""
         self.names = Registry(self.new_cursor())
+
+    def reopened_read_only(self) -> Store:
+        """The same file, open to be read only: for a disk that takes no more."""
+        self.connection.close()
+        return Store(self.path, read_only=True)
 
     def close(self) -> None:
         """Write what lies in the log into the file, and let go of it."""
@@ -164,15 +173,17 @@ def layout_spec(layout: Layout, placed: Placed) -> str:
 
 
 def open_store(path: Path, *, wait: float = 10.0, clock: Callable[[], float] = time.monotonic,
-               pause: Callable[[float], None] = time.sleep) -> Store:  # fmt: skip
+               pause: Callable[[float], None] = time.sleep, read_only: bool = False) -> Store:  # fmt: skip
     """Open the store at `path`, made new where there is none; waits up to `wait` seconds for another process.
 
-    Raises StoreLocked naming the process, StoreRefused for a file that is not a store.
+    `read_only` makes nothing new. Raises StoreLocked naming the process, StoreRefused for a file that is not a store.
     """
+    if read_only and not path.exists():
+        raise StoreRefused(f"{path} does not exist yet; `tandem sync` makes it from the sources.")
     end = clock() + wait
     while True:
         try:
-            return Store(path)
+            return Store(path, read_only=read_only)
         except duckdb.IOException as error:
             if "lock" not in str(error).lower():
                 raise StoreRefused(_damage(path, error)) from error

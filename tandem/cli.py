@@ -1,0 +1,440 @@
+"""The command line: stdout is data, stderr is talk, and every error is one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+from tandem import api, connect, printed, template, times
+from tandem import config as configuration
+from tandem import demo as sample
+from tandem import owner as owning
+from tandem.config import Config, ConfigError
+from tandem.connect import Given, SourceRefused
+from tandem.owner import Owner, Reading, StoreLocked, StoreRefused, reached
+from tandem.remote import Gone, Refused, Remote, sentence_of
+
+FAILED = 1
+DEFAULT = "tandem.toml"
+T = TypeVar("T")
+
+
+class Sorry(click.ClickException):
+    """Something failed: one sentence, exit code 1."""
+
+
+class Misused(click.ClickException):
+    """The command line, the configuration or a name in them is wrong: one sentence, exit code 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Everything that is known to go wrong, as one sentence."""
+    try:
+        yield
+    except ConfigError as error:
+        raise Misused(str(error)) from None
+    except Refused as error:
+        raise (Misused if error.status in (400, 404) else Sorry)(str(error)) from None
+    except (StoreLocked, StoreRefused) as error:
+        raise Sorry(str(error)) from None
+    except Gone as error:
+        raise Sorry(f"The running Tandem breaks off each time it is asked ({error}); see what it says.") from None
+
+
+class Commands(click.Group):
+    """The commands, with errors as sentences and an orderly end when the process is asked to stop."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the chosen command."""
+        signal.signal(signal.SIGTERM, _stop)
+        with sentences():
+            return super().invoke(ctx)
+
+
+def _stop(number: int, frame: object) -> None:
+    del frame
+    raise SystemExit(128 + number)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tandem-health", prog_name="tandem")
+def main() -> None:
+    """System health and model health, side by side."""
+
+
+config_option = click.option("--config", "file", metavar="F", help=f"The configuration; ./{DEFAULT} if left out.")
+from_option = click.option("--from", "since", metavar="T", help="Begin of the window: now-7d, 2026-11-20, ISO, epoch.")
+to_option = click.option("--to", "until", metavar="T", help="End of the window; now if left out.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+port_option = click.option("--port", type=click.IntRange(1, 65535), default=8501, metavar="N", help="Port of the page; 8501 if left out.")  # fmt: skip # noqa: E501
+browser_option = click.option("--no-browser", is_flag=True, help="Do not open a browser.")
+
+
+def loaded(file: str | None) -> Config:
+    """The configuration that was named, else ./tandem.toml, else that of a store made by imports alone."""
+    if file is None and not Path(DEFAULT).exists() and Path("tandem.duckdb").exists():
+        return configuration.parse("", Path(DEFAULT).absolute())
+    return configuration.load(Path(file or DEFAULT))
+
+
+def _known_paths(config: Config) -> list[str]:
+    return [str(config.path)] if config.path.exists() else []
+
+
+def say(sentence: str) -> None:
+    """One line of talk."""
+    click.echo(printed.clean(sentence, 4000), err=True)
+
+
+# -- setting up
+
+
+@main.command()
+@click.argument(
+    "folder", metavar="[DIR]", required=False, default=".", type=click.Path(file_okay=False, path_type=Path)
+)
+@click.option("--connector", metavar="NAME", help="Print the block of one connector and write nothing.")
+def init(folder: Path, connector: str | None) -> None:
+    """Write a commented tandem.toml to begin with."""
+    if connector is not None:
+        try:
+            click.echo(template.block(connector), nl=False)
+        except SourceRefused as no:
+            raise Misused(str(no)) from None
+        return
+    path = folder / DEFAULT
+    if path.exists():
+        raise Misused(f"{path} exists already; edit it, or name another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(template.init_text(), encoding="utf-8")
+    say(f"{path} is written. Take the # off a [[source]] block, then run `tandem sync` and `tandem serve` there.")
+
+
+@main.command()
+@port_option
+@browser_option
+@click.option("--dir", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
+              help="Where the demo lives; a user data folder if left out.")  # fmt: skip
+def demo(port: int, no_browser: bool, folder: Path | None) -> None:
+    """Show the sample company, as if its months of exports reached until now."""
+    path, told = sample.prepare(folder or sample.default_folder(os.environ), int(time.time()))
+    for sentence in told:
+        say(sentence)
+    _serve(configuration.load(path), port, not no_browser)
+
+
+# -- collecting
+
+
+@main.command()
+@click.argument("sources", metavar="[SOURCE]...", nargs=-1)
+@config_option
+@click.option("--since", metavar="T", help="Read again from this time on.")
+@click.option("--watch", type=click.IntRange(1), metavar="SECONDS", help="Do it again so many seconds after the last.")
+def sync(sources: tuple[str, ...], file: str | None, since: str | None, watch: int | None) -> None:
+    """Pull the named sources, or all; one that fails does not stop the others."""
+    config = loaded(file)
+    _check_sources(config, sources)
+    begin = _time(since) if since else None
+    while True:
+        failed = _synced(config, sources, begin)
+        if watch is None:
+            break
+        time.sleep(watch)
+        begin = None
+    if failed:
+        raise SystemExit(FAILED)
+
+
+def _time(text: str) -> int:
+    try:
+        return times.parse(text, int(time.time()))
+    except ValueError as bad:
+        raise Misused(str(bad)) from None
+
+
+def _check_sources(config: Config, names: Sequence[str]) -> None:
+    if not config.sources:
+        raise Misused(f"{config.path} names no source; `tandem init --connector NAME` prints a block to add.")
+    known = [source.name for source in config.sources]
+    for name in names:
+        if name not in known:
+            raise Misused(f"There is no source {name!r} in {config.path}; known are {', '.join(known)}.")
+
+
+def _synced(config: Config, sources: Sequence[str], since: int | None) -> bool:
+    """Pull, by the running owner or as one; whether anything failed."""
+    with _progress() as progress:
+
+        def own() -> list[Mapping[str, Any]]:
+            with Owner.open(config, time.time, wait=0) as owner:
+                return [asdict(one) for one in owner.sync(sources, since=since, say=progress)]
+
+        params = {"source": list(sources), "config": _known_paths(config), "since": [str(since)] if since else []}
+        found = reached(config.store, _handed("/api/v1/sync", params, progress), own)
+    for one in found:
+        _tell(one["source"], one)
+    return any(one["error"] or one["refused"] for one in found)
+
+
+@contextmanager
+def _progress() -> Iterator[printed.Progress]:
+    progress = printed.Progress()
+    try:
+        yield progress
+    finally:
+        progress.clear()
+
+
+def _handed(
+    path: str, params: Mapping[str, Sequence[str]], progress: printed.Progress
+) -> Callable[[Remote], list[Mapping[str, Any]]]:
+    """Let the running Tandem do it, and show how far it is."""
+
+    def ask(remote: Remote) -> list[Mapping[str, Any]]:
+        for line in remote.post(path, params):
+            if "outcomes" in line:
+                return list(line["outcomes"])
+            progress(*line["say"])
+        raise Gone("it ended before it was done")
+
+    return ask
+
+
+def _tell(name: str, found: Mapping[str, Any]) -> None:
+    """What a pull or a file brought on stdout, what it did not on stderr."""
+    if found["error"] or found["refused"]:
+        for sentence in found["refused"] or [f"{name}: {found['error']}"]:
+            say(sentence)
+    else:
+        click.echo(printed.outcome(name, found))
+    for remark in found["remarks"]:
+        say(f"{name}: {remark}")
+
+
+@main.command("import")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--component", metavar="NAME", default="", help="What the files are about.")
+@click.option("--connector", metavar="NAME", help="How to read them, where that is not plain.")
+@click.option("--timezone", metavar="Z", help="Zone of times without an offset, such as Europe/Berlin.")
+@click.option("--at", metavar="T", help="When the files were made, where they do not say.")
+@config_option
+def import_(
+    paths: tuple[str, ...], component: str, connector: str | None, timezone: str | None, at: str | None,
+    file: str | None,
+) -> None:  # fmt: skip
+    """Read exported files and folders; each is recognised by its content."""
+    config = _for_import(file)
+    places = [Path(path).absolute() for path in paths]
+    for path in places:
+        if not path.exists():
+            raise Misused(f"There is no {path}; name a file or a folder.")
+    given = Given(component=component, at=_time(at) if at else None, timezone=_zone(timezone))
+    name = _connector(connector)
+    with _progress() as progress:
+
+        def own() -> list[Mapping[str, Any]]:
+            with Owner.open(config, time.time, command="import", wait=0) as owner:
+                return [asdict(one) for one in owner.take(places, given, connector=name, say=progress)]
+
+        params = {
+            "path": [str(path) for path in places], "config": _known_paths(config),
+            "component": [component] if component else [], "connector": [name] if name else [],
+            "timezone": [timezone] if timezone else [], "at": [str(given.at)] if given.at is not None else [],
+        }  # fmt: skip
+        found = reached(config.store, _handed("/api/v1/import", params, progress), own)
+    for one in found:
+        _tell(f"{one['file']} ({one['connector']})" if one["connector"] else one["file"], one["outcome"])
+    if not found:
+        say("There was nothing to read in what was named.")
+    if not found or any(one["outcome"]["error"] or one["outcome"]["refused"] for one in found):
+        raise SystemExit(FAILED)
+
+
+def _for_import(file: str | None) -> Config:
+    if file is None and not Path(DEFAULT).exists():
+        say(f"There is no {DEFAULT} here; what is read goes into ./tandem.duckdb.")
+        return configuration.parse("", Path(DEFAULT).absolute())
+    return configuration.load(Path(file or DEFAULT))
+
+
+def _zone(name: str | None) -> str | None:
+    try:
+        if name is not None:
+            times.zone(name)
+    except ValueError as bad:
+        raise Misused(str(bad)) from None
+    return name
+
+
+def _connector(name: str | None) -> str | None:
+    try:
+        return None if name is None else connect.canonical(name)
+    except SourceRefused as no:
+        raise Misused(str(no)) from None
+
+
+# -- serving
+
+
+@main.command()
+@config_option
+@port_option
+@browser_option
+def serve(file: str | None, port: int, no_browser: bool) -> None:
+    """Collect in the background and show the dashboard."""
+    _serve(loaded(file), port, not no_browser)
+
+
+def _serve(config: Config, port: int, browser: bool) -> None:
+    page = f"http://localhost:{port}"
+    with _owned(config, port, page) as owner:
+        progress = printed.Progress()
+        owning.hold(owner)
+        owner.collect(progress)
+        say(f"Tandem is at {page} (stop it with Ctrl-C).")
+        importlib.import_module("dashboard.server").run(owner, port=port, open_browser=browser)
+
+
+def _owned(config: Config, port: int, page: str) -> Owner:
+    """Become the owner, after a running sync or import; another `tandem serve` keeps the store."""
+    said: list[str] = []
+
+    def wait(remote: Remote) -> Owner:
+        if remote.command == "serve":
+            raise Sorry(f"Tandem runs already at {remote.page} (process {remote.pid}) and owns {config.store}.")
+        if not said:
+            said.append(f"Waiting for a running `tandem {remote.command}` (process {remote.pid}) to end.")
+            say(said[0])
+        time.sleep(0.2)
+        raise _Busy
+
+    def own() -> Owner:
+        _check_port(port)
+        return Owner.open(config, time.time, command="serve", page=page, wait=0)
+
+    while True:
+        try:
+            return reached(config.store, wait, own)
+        except _Busy:
+            continue
+
+
+class _Busy(Exception):
+    """Somebody else still owns the store."""
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise Sorry(f"Port {port} is in use; name another one with --port.") from None
+
+
+# -- asking
+
+
+@main.command()
+@click.argument("component", metavar="[COMPONENT]", required=False, default="")
+@config_option
+@from_option
+@to_option
+@click.option("--as-of", metavar="N", help="The numbers as they stood after load N.")
+@click.option("--version", metavar="V", help="One version only.")
+@click.option("--segment", metavar="K=V", help="One segment only, such as country=DE.")
+@click.option("--stage", metavar="S", help="production, evaluation, training or estimated.")
+@json_option
+def show(component: str, file: str | None, as_json: bool, **given: str | None) -> None:
+    """What is known of one component, or of all, over a window: the last 24 hours where nothing is said."""
+    names = {"since": "from", "until": "to"}
+    params = {names.get(name, name): [value] for name, value in given.items() if value}
+    body = _asked(loaded(file), "/api/v1/show", params | ({"component": [component]} if component else {}))
+    if as_json:
+        click.echo(body, nl=False)
+        return
+    answer = orjson.loads(body)
+    click.echo(printed.shown(answer if isinstance(answer, list) else [answer]), nl=False)
+
+
+@main.command()
+@config_option
+@click.option("--known", is_flag=True, help="List every connector there is.")
+@json_option
+def sources(file: str | None, known: bool, as_json: bool) -> None:
+    """How each source is doing, and what to do next."""
+    if known:
+        _known(as_json)
+        return
+    body = _asked(loaded(file), "/api/v1/sources", {})
+    click.echo(body if as_json else printed.sources(orjson.loads(body)), nl=False)
+
+
+def _known(as_json: bool) -> None:
+    abouts = [(name, connect.load(name).ABOUT) for name in connect.names()]
+    if as_json:
+        listed = [
+            {"connector": name, "reads": about.reads, "signals": about.signals, "events": about.events,
+             "files": about.files, "aliases": about.aliases, "side": about.side}
+            for name, about in abouts
+        ]  # fmt: skip
+        click.echo(api.dumps(listed), nl=False)
+        return
+    rows = [(name, template.sentence(about.reads)) for name, about in abouts]
+    click.echo(printed.table(("connector", "reads"), rows), nl=False)
+
+
+def _asked(config: Config, path: str, params: Mapping[str, Sequence[str]]) -> bytes:
+    """The body of a good answer, of the running owner or from the store itself; raises Refused for any other."""
+
+    def own() -> tuple[int, bytes]:
+        with Reading.open(config, time.time) as reading:
+            status, _, body = api.answer(reading, "GET", path, params, {})
+            return status, body
+
+    status, body = reached(config.store, lambda remote: remote.get(path, params), own)
+    if status != 200:
+        raise Refused(status, sentence_of(body))
+    return body
+
+
+@main.command()
+@config_option
+def doctor(file: str | None) -> None:
+    """Look whether everything is as it should be; each finding is a sentence."""
+    config = loaded(file)
+    findings = [f"{source} needs the environment variable {variable}, which is not set."
+                for source, variable in configuration.missing_environment(config, os.environ)]  # fmt: skip
+    if config.store.exists():
+        findings += orjson.loads(_asked(config, "/api/v1/doctor", {}))["findings"]
+    else:
+        findings.append(f"{config.store} does not exist yet; `tandem sync` makes it from the sources.")
+    click.echo(f"config  {config.path}: {len(config.components)} components, {len(config.sources)} sources")
+    found = owning.owner_of(config.store)
+    click.echo(f"store   {config.store}")
+    click.echo(f"owner   {f'tandem {found.command}, process {found.pid}' if found else 'none'}")
+    for finding in findings:
+        click.echo(f"finding {printed.clean(finding)}")
+    if findings:
+        raise SystemExit(FAILED)
+    click.echo("all well")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

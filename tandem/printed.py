@@ -1,0 +1,133 @@
+"""Answers as people read them on a terminal; nothing from outside moves the cursor."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+from tandem import wording
+
+
+def clean(text: object, longest: int = 400) -> str:
+    """`text` on one line, with what is not printable replaced."""
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in str(text)[: longest + 1])
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+class Progress:
+    """One line per source on a terminal, drawn again as the work goes on; nothing anywhere else."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._lines: dict[str, str] = {}
+        self._drawn = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, source: str, what: str, share: float | None) -> None:
+        """What a source is doing, and the share of it that is done."""
+        if not self._live:
+            return
+        done = "" if share is None or share >= 1 else f"{share:4.0%} "
+        with self._lock:
+            self._lines[source] = f"{clean(source, 40)}: {done}{clean(what)}"
+            self._draw()
+
+    def _draw(self) -> None:
+        width = max(shutil.get_terminal_size().columns - 1, 20)
+        up = f"\x1b[{self._drawn}F" if self._drawn else ""
+        self._stream.write(up + "".join(f"\x1b[2K{line[:width]}\n" for line in self._lines.values()))
+        self._stream.flush()
+        self._drawn = len(self._lines)
+
+    def clear(self) -> None:
+        """Take the lines away, for what is said at the end."""
+        with self._lock:
+            if self._live and self._drawn:
+                self._stream.write(f"\x1b[{self._drawn}F\x1b[0J")
+                self._stream.flush()
+            self._lines, self._drawn = {}, 0
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns side by side, the last one as long as it is."""
+    body = [tuple(clean(cell, 120) for cell in row) for row in (head, *rows)]
+    widths = [max(len(row[place]) for row in body) for place in range(len(head))]
+    return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+                   for row in body)  # fmt: skip
+
+
+def shown(answers: Sequence[Mapping[str, Any]]) -> str:
+    """The answers of `show` as a table, its window above it."""
+    if not answers:
+        return "Nothing is configured or read yet; see `tandem init` and `tandem sync`.\n"
+    window = answers[0]["window"]
+    rows = [_row(one, signal) for one in answers for signal in one["signals"]]
+    rows += [(one["component"], "", "", "", "", "", "", one["state"], "nothing is measured of it")
+             for one in answers if not one["signals"]]  # fmt: skip
+    head = ("component", "signal", "value", "of", "target", "budget left", "burn 1h", "state", "reason")
+    return f"{window['from']} to {window['to']}, load {answers[0]['as_of']}\n" + table(head, rows) + _parts(answers)
+
+
+def _row(one: Mapping[str, Any], signal: Mapping[str, Any]) -> tuple[str, ...]:
+    objective = signal["objective"] or {}
+    burn = objective.get("burn", {}).get("1h")
+    return (
+        one["component"], signal["signal"], _value(signal), "" if signal["total"] is None else f"{signal['total']:,}",
+        _share(objective.get("target")), _share(objective.get("budget_left")),
+        "" if burn is None else f"{burn:.1f}x", signal["state"], signal["reason"],
+    )  # fmt: skip
+
+
+def _value(signal: Mapping[str, Any]) -> str:
+    share = wording.percent(signal["good"], signal["total"]) if signal["good"] is not None and signal["total"] else ""
+    p95 = (signal["quantiles"] or {}).get("p95") if signal["signal"] != "score" else None
+    return ", ".join(filter(None, (share, f"p95 {p95:.3g}" if p95 is not None else "")))
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value * 100:.4g} %"
+
+
+def _parts(answers: Sequence[Mapping[str, Any]]) -> str:
+    """Quality, versions and newest changes, where one component was asked for."""
+    if len(answers) != 1:
+        return ""
+    said = ""
+    quality = {name: value for name, value in (answers[0]["quality"] or {}).items() if value is not None}
+    if quality.get("predictions") or quality.get("labels"):
+        said += "\n" + table(("quality", ""), [(name, _plain(value)) for name, value in quality.items()])
+    if answers[0]["versions"]:
+        rows = [(one["version"], one["created"], ", ".join(one["aliases"])) for one in answers[0]["versions"][-10:]]
+        said += "\n" + table(("version", "created", "aliases"), rows)
+    if answers[0]["events"]:
+        events = answers[0]["events"][-10:]
+        changes = [(one["ts"], one["kind"], one["version"] or "", one["title"] or one["key"]) for one in events]
+        said += "\n" + table(("when", "change", "version", "what"), changes)
+    return said
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{value['value']:.6g} ± {value['bound']:.2g}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def sources(answer: Mapping[str, Any]) -> str:
+    """The answer of `sources` as a table."""
+    if not answer["sources"]:
+        return "No source is configured or imported; `tandem init --connector NAME` prints a block to begin with.\n"
+    rows = [
+        (one["name"], one["connector"], one["state"], one["newest"] or "", one["last_pull"] or "",
+         _share(one["coverage"]), str(sum(n for _, _, n in one["rejects"])), one["next_step"] or one["summary"])
+        for one in answer["sources"]
+    ]  # fmt: skip
+    return table(("source", "connector", "state", "newest", "last pull", "coverage", "rejects", "next"), rows)
+
+
+def outcome(name: str, found: Mapping[str, Any]) -> str:
+    """One line of what a pull or a file brought."""
+    return f"{clean(name)}: {found['rows']:,} rows from {found['pages']:,} pages"
