@@ -41,7 +41,7 @@ def _view(name: str, pages: dict[str, Any]) -> View:
     return view(
         name,
         st.query_params.to_dict(),
-        frame.clock(),
+        context.now(),
         environments=reading.environments(context),
         products=reading.products(context),
         components=tuple(one.name for one in reading.components(context)),

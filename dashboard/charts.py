@@ -546,7 +546,7 @@ def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *,
         one.feature if len(one.feature) <= (12 if narrow else 18) else one.feature[: 11 if narrow else 17] + "…"
         for one in shown
     ]
-    width = (window.until - window.since) / max(length, 1)
+    width = next((one.step for one in shown if one.step), (window.until - window.since) / max(length, 1))
     figure_layout = layout(window, zone, 76 + 26 * max(len(shown), 1), narrow=narrow, left=130)
     figure_layout["margin"]["l"] = 92 if narrow else 130
     figure_layout["margin"]["r"] = 58

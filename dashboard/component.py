@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dashboard import blocks, frame, overview, reading, text
+from dashboard import blocks, element, frame, overview, reading, text
 from dashboard.text import hx
 from dashboard.view import View
 from tandem.shown import STATES, Cell, Detail, Line, Side
@@ -24,12 +24,10 @@ def everything(view: View, side: Side) -> None:
     rows = tuple(row for row in found.rows if (row.service if side == "system" else row.model))
     if not rows:
         kind = "service" if side == "system" else "model"
-        frame.show(
-            view, blocks.note(f"No {kind} is configured: add a [[component]] of that kind to tandem.toml."), "none"
-        )
+        element.show(blocks.note(f"No {kind} is configured: add a [[component]] of that kind to tandem.toml."), "none")
         return
     legend = blocks.section(f"State of each {title.lower()[:-1]}", "over the whole window", more=blocks.legend())
-    frame.show(view, legend + blocks.matrix(worst_first(rows, side), found.columns, view, (side,)), "all")
+    element.show(legend + blocks.matrix(worst_first(rows, side), found.columns, view, (side,)), "all")
 
 
 def worst_first(rows: Sequence[blocks.Row], side: Side) -> list[blocks.Row]:
@@ -60,20 +58,20 @@ def _targets(found: Detail) -> str:
     return ""
 
 
-def cards(view: View, found: Detail) -> None:
+def cards(found: Detail) -> None:
     """One card per signal, those with an objective first."""
     shown = sorted(found.cells, key=lambda cell: cell.objective is None)
     if not shown:
-        frame.show(view, blocks.note("Nothing has been measured of it in this window."), "cards")
+        element.show(blocks.note("Nothing has been measured of it in this window."), "cards")
         return
     inside = "".join(blocks.card(cell) for cell in shown)
-    frame.show(view, f'<div class="c-grid">{inside}</div>', "cards")
+    element.show(f'<div class="c-grid">{inside}</div>', "cards")
 
 
 def changes(view: View, found: Detail) -> None:
     """Changes of the component and of its partners, merged in order of time."""
     listed = blocks.section("Changes to it and its partners") + blocks.changes(found.changes, view, view.zone, 10)
-    frame.show(view, f'<div class="x-panel">{listed}</div>', "changes")
+    element.show(f'<div class="x-panel">{listed}</div>', "changes")
 
 
 def partners(view: View, found: Detail) -> None:
@@ -87,7 +85,7 @@ def partners(view: View, found: Detail) -> None:
         rows += f'<div class="w-link">{there}{tag}</div>'
     if rows:
         of = f"of {found.product}" if found.product else ""
-        frame.show(view, f'<div class="x-panel">{blocks.section("Partners", of)}{rows}</div>', "partners")
+        element.show(f'<div class="x-panel">{blocks.section("Partners", of)}{rows}</div>', "partners")
 
 
 def cell(found: Detail, signal: str) -> Cell | None:
@@ -108,7 +106,7 @@ def under(found: Detail) -> str:
     return " · ".join(part for part in (found.product, version) if part)
 
 
-def nothing(view: View, title: str, why: str, key: str) -> None:
+def nothing(title: str, why: str, key: str) -> None:
     """An honest empty panel."""
     inside = f'{blocks.section(title)}<p class="x-muted">{hx(why)}</p>'
-    frame.show(view, f'<div class="x-panel">{inside}</div>', key)
+    element.show(f'<div class="x-panel">{inside}</div>', key)

@@ -1,6 +1,14 @@
 const INSIDE = 'a[data-go]';
 const shown = new WeakMap();
 
+// One entry of the history per click: st.switch_page with a query writes two. The app answers to popstate as to Back.
+function go(href) {
+  const there = new URL(href, window.location.origin);
+  if (there.origin !== window.location.origin) return;
+  window.history.pushState({}, '', there.pathname + there.search);
+  window.dispatchEvent(new PopStateEvent('popstate', { state: {} }));
+}
+
 function place(host, wanted) {
   const cells = [...host.querySelectorAll('[data-cell]')];
   if (!cells.length) return;
@@ -32,7 +40,7 @@ function step(host, from, key) {
 const KEYS = ['ArrowRight', 'ArrowLeft', 'ArrowDown', 'ArrowUp', 'Home', 'End'];
 
 export default function (component) {
-  const { data, parentElement, setTriggerValue, setStateValue } = component;
+  const { data, parentElement, setStateValue } = component;
   let host = parentElement.querySelector('.td');
   if (!host) {
     host = document.createElement('div');
@@ -42,7 +50,7 @@ export default function (component) {
       const link = event.target.closest(INSIDE);
       if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
       event.preventDefault();
-      shown.get(host).go('go', link.getAttribute('href'));
+      go(link.getAttribute('href'));
     });
     host.addEventListener('keydown', (event) => {
       const cell = event.target.closest('[data-cell]');
@@ -57,8 +65,8 @@ export default function (component) {
     });
   }
   const before = shown.get(host);
-  shown.set(host, { html: data.html, go: setTriggerValue });
-  if (!before || before.html !== data.html) {
+  shown.set(host, data.html);
+  if (before !== data.html) {
     const focused = host.getRootNode().activeElement;
     const cell = focused && focused.dataset ? focused.dataset.cell : undefined;
     const kept = host.querySelector('[data-cell][tabindex="0"]');

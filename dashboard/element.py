@@ -22,16 +22,14 @@ _mount = st.components.v2.component("tandem_element", css=_asset("element.css"),
 def show(markup: str, key: str, *, measure: bool = False, narrow: bool = False) -> Any:
     """Show finished, escaped markup.
 
-    The answer's `go` is the address of a link of ours that was clicked in this run, else None; with `measure`, its
-    `narrow` says whether the window is a phone's, as soon as the browser has told.
+    With `measure`, the answer's `narrow` says whether the window is a phone's, as soon as the browser has told.
     """
     return _mount(
         key=key,
         data={"html": markup, "measure": measure, "narrow": narrow},
-        on_go_change=_nothing,
         on_narrow_change=_nothing,
     )
 
 
 def _nothing() -> None:
-    """A trigger exists on the answer only where a callback was given."""
+    """A state exists on the answer only where a callback was given."""

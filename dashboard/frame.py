@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ import streamlit as st
 
 from dashboard import blocks, charts, element, reading, text
 from dashboard.text import hx
-from dashboard.view import CUSTOM, RANGES, View, compact, followed, write
+from dashboard.view import CUSTOM, RANGES, View, compact, write
 from tandem.shown import Unreadable
 
 Answer = TypeVar("Answer")
@@ -21,22 +20,6 @@ TICK = 10
 """Seconds between two looks of a live page at the clock; it reads again only when something is new."""
 STALE = 6 * 3600
 log = logging.getLogger(__name__)
-
-
-def clock() -> int:
-    """Now, epoch seconds."""
-    return int(time.time())
-
-
-def show(view: View, markup: str, key: str) -> None:
-    """Show finished markup; a click on one of its links switches the page."""
-    _follow(view, element.show(markup, key).go)
-
-
-def _follow(view: View, href: str | None) -> None:
-    there = followed(href, view, tuple(view.pages)) if href else None
-    if there:
-        st.switch_page(view.pages[there[0]], query_params=there[1])
 
 
 def links(view: View, titles: Mapping[str, str]) -> None:
@@ -57,14 +40,13 @@ def header(view: View, title: str, note: str, newest: int | None, state: str = "
     seen = reading.mark(view.context, view.now)
 
     def pulse() -> None:
-        now = clock()
+        now = view.context.now()
         if view.live and reading.mark(view.context, now) != seen:
             st.rerun()
         age = f"data {text.age(now - newest)} old" if newest is not None else ""
         answer = element.show(
             blocks.header(title, note, age, state, words), f"head_{view.page}", measure=True, narrow=view.narrow
         )
-        _follow(view, answer.go)
         if answer.narrow is not None and bool(answer.narrow) != view.narrow:
             st.session_state["narrow"] = bool(answer.narrow)
             st.rerun()
@@ -79,6 +61,8 @@ def header(view: View, title: str, note: str, newest: int | None, state: str = "
 def notices(view: View) -> None:
     """What must be said once on the page: what was ignored in its address, which numbers are shown."""
     said = blocks.ignored(view.ignored)
+    if view.context.trouble:
+        said += blocks.note(hx(view.context.trouble, 400))
     if view.as_of is not None:
         back = blocks.link(view.link(view.page, as_of=None), "show them as they are now")
         said += blocks.note(f"These are the numbers as of load {text.count(view.as_of)}; {back}.")
@@ -88,7 +72,7 @@ def notices(view: View) -> None:
             f"{blocks.link(view.link('sources'), 'see how far they are')}."
         )
     if said:
-        show(view, said, f"notices_{view.page}")
+        element.show(said, f"notices_{view.page}")
 
 
 def ended(view: View, newest: int | None) -> None:
@@ -102,7 +86,7 @@ def ended(view: View, newest: int | None) -> None:
     old = text.age(view.now - newest)
     offer = blocks.link(there, "Show the window in which it ends")
     why = blocks.link(view.link("sources"), "see the sources")
-    show(view, blocks.note(f"The data ends {hx(when)}, {hx(old)} ago. {offer}, or {why}."), f"ended_{view.page}")
+    element.show(blocks.note(f"The data ends {hx(when)}, {hx(old)} ago. {offer}, or {why}."), f"ended_{view.page}")
 
 
 def _controls(view: View) -> None:
@@ -211,7 +195,7 @@ def answer(view: View, read: Callable[[], Answer], heights: tuple[int, ...] = (2
     except reading.UNREADABLE as error:
         log.warning("the page %s cannot be read: %s", view.page, error, exc_info=True)
         slot.empty()
-        show(view, _unread("These numbers", error), f"unread_{view.page}")
+        element.show(_unread("These numbers", error), f"unread_{view.page}")
         return None
     slot.empty()
     known.add(view.page)
@@ -225,7 +209,7 @@ def panel(view: View, title: str) -> Iterator[None]:
         yield
     except reading.UNREADABLE as error:
         log.warning("the panel %s cannot be drawn: %s", title, error, exc_info=True)
-        show(view, _unread(title, error), f"unread_{view.page}_{title}")
+        element.show(_unread(title, error), f"unread_{view.page}_{title}")
 
 
 def _unread(what: str, error: Exception) -> str:
@@ -235,7 +219,7 @@ def _unread(what: str, error: Exception) -> str:
 
 def heading(view: View, title: str, said: str = "") -> None:
     """The heading of a panel around a chart."""
-    show(view, blocks.section(title, said), f"title_{view.page}_{title}")
+    element.show(blocks.section(title, said), f"title_{view.page}_{title}")
 
 
 def chart(view: View, figure: charts.Figure, name: str, alt: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from dashboard import blocks, charts, component, frame, reading, text
+from dashboard import blocks, charts, component, element, frame, reading, text
 from dashboard.view import View
 from tandem.shown import Detail
 
@@ -39,7 +39,7 @@ def draw(view: View, found: Detail | None) -> None:
     component.head(view, found, component.under(found) if found else "")
     if found is None:
         return
-    component.cards(view, found)
+    component.cards(found)
     left, right = st.columns((3, 2), gap="medium")
     with left:
         with frame.panel(view, "Correct predictions"):
@@ -50,7 +50,7 @@ def draw(view: View, found: Detail | None) -> None:
         with frame.panel(view, "Accuracy by segment"):
             _segments(view, found)
         with frame.panel(view, "Confusion matrix"):
-            _confusion(view, found)
+            _confusion(found)
         with frame.panel(view, "Changes"):
             component.changes(view, found)
         with frame.panel(view, "Partners"):
@@ -60,7 +60,7 @@ def draw(view: View, found: Detail | None) -> None:
 def _quality(view: View, found: Detail) -> None:
     right = component.line(found, "model")
     if right is None:
-        component.nothing(view, "Correct predictions", "No labelled prediction in this window.", "quality")
+        component.nothing("Correct predictions", "No labelled prediction in this window.", "quality")
     else:
         with st.container(border=True):
             frame.heading(view, right.title, "by the time of the prediction · dotted: labels are still arriving")
@@ -70,7 +70,7 @@ def _quality(view: View, found: Detail) -> None:
     measures = [(MEASURES[name], _measure(name, value)) for name, value in _measured(found)]
     if measures:
         inside = blocks.section("Quality over the window", _labelled(found)) + blocks.facts(measures)
-        frame.show(view, f'<div class="x-panel">{inside}</div>', "measures")
+        element.show(f'<div class="x-panel">{inside}</div>', "measures")
 
 
 def _versions(found: Detail) -> list[tuple[str, int]]:
@@ -102,7 +102,7 @@ def _labelled(found: Detail) -> str:
 
 def _drift(view: View, found: Detail) -> None:
     if not found.features:
-        component.nothing(view, "Feature drift", "No feature was collected in this window.", "drift")
+        component.nothing("Feature drift", "No feature was collected in this window.", "drift")
         return
     with st.container(border=True):
         said = "effect against the reference, per step · hatched: not enough rows"
@@ -110,7 +110,7 @@ def _drift(view: View, found: Detail) -> None:
         if any(value is not None for one in found.features for value in one.daily):
             figure = charts.drift_map(found.features, view.window, view.zone, narrow=view.narrow)
             frame.chart(view, figure, "drift_map", "Drift of each feature over time; the table below has the numbers")
-        frame.show(view, blocks.drift_table(found.features), "drift")
+        element.show(blocks.drift_table(found.features), "drift")
 
 
 def _segments(view: View, found: Detail) -> None:
@@ -123,11 +123,11 @@ def _segments(view: View, found: Detail) -> None:
         frame.picture(figure, "segments", "Accuracy by segment with its interval")
 
 
-def _confusion(view: View, found: Detail) -> None:
+def _confusion(found: Detail) -> None:
     if not found.confusion:
         return
     total = text.plural(sum(found.confusion.values()), "labelled prediction")
     inside = blocks.section("Confusion matrix", f"{total} · rows are the actual class") + blocks.confusion(
         found.confusion
     )
-    frame.show(view, f'<div class="x-panel">{inside}</div>', "confusion")
+    element.show(f'<div class="x-panel">{inside}</div>', "confusion")

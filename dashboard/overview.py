@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard import blocks, charts, frame, reading, text
+from dashboard import blocks, charts, element, frame, reading, text
 from dashboard.view import View
 from tandem.shown import Overview
 
@@ -38,7 +38,7 @@ def _state(view: View, found: Overview) -> None:
         blocks.section("State of each product", said, more=blocks.legend()),
         blocks.matrix(found.rows, found.columns, view),
     )
-    frame.show(view, '<div class="x-stack">' + "".join(part for part in parts if part) + "</div>", "overview")
+    element.show('<div class="x-stack">' + "".join(part for part in parts if part) + "</div>", "overview")
 
 
 def _timeline(view: View, found: Overview) -> None:
@@ -53,7 +53,7 @@ def _timeline(view: View, found: Overview) -> None:
     listed = blocks.changes(found.changes, view, view.zone, wide=True)
     if found.truncated:
         listed += f'<p class="m-more">{text.count(found.truncated)} more changes are counted but not drawn.</p>'
-    frame.show(view, listed, "changes")
+    element.show(listed, "changes")
 
 
 def first_step(view: View) -> None:
@@ -65,4 +65,4 @@ def first_step(view: View) -> None:
     load = "<code>tandem import PATH</code> reads an exported file: a prediction log, JUnit, GitHub or Prometheus JSON."
     demo = "<code>tandem demo</code> opens a sample company beside this one, to look around."
     steps = (sync, load, demo) if configured else (init, load, demo)
-    frame.show(view, blocks.steps("Nothing here yet", said, steps), f"first_{view.page}")
+    element.show(blocks.steps("Nothing here yet", said, steps), f"first_{view.page}")

@@ -72,12 +72,10 @@ def components(context: Any, kind: str = "") -> tuple[Any, ...]:
 
 def environments(context: Any) -> tuple[str, ...]:
     """Every environment that the configuration names, "production" first."""
-    found: dict[str, None] = {}
-    for source in getattr(context.config, "sources", ()):
-        common = getattr(source, "common", None)
-        for name in (getattr(common, "environment", ""), *(rule.environment for rule in getattr(common, "map", ()))):
-            found.setdefault(name or "production")
-    return tuple(sorted(found or {"production": None}, key=lambda name: (name != "production", name)))
+    found = {one.environment for one in context.config.components}
+    for source in context.config.sources:
+        found |= {source.common.environment, *(rule.environment for rule in source.common.map)}
+    return tuple(sorted(found - {""} or {"production"}, key=lambda name: (name != "production", name)))
 
 
 def products(context: Any) -> tuple[str, ...]:

@@ -38,16 +38,30 @@ HEADERS = {
 }
 
 
-class Guarded:
-    """Adds the headers that Streamlit does not send; what has no caching rule of its own is not kept by anybody."""
+def _host(scope: Scope) -> str:
+    given = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    return given.rpartition(":")[0].strip("[]") if given.rpartition(":")[2].isdigit() else given.strip("[]")
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+
+class Guarded:
+    """Adds the headers that Streamlit does not send; what has no caching rule of its own is not kept by anybody.
+
+    With `hosts`, other names of this machine are refused: a foreign page that resolves its own name to this address
+    must not read the numbers. Streamlit checks the same for its websocket only.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...] = ()) -> None:
+        self.app, self.hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on; only the beginning of an HTTP answer is changed."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if self.hosts and _host(scope) not in self.hosts:
+            await Response("This server answers only to localhost.\n", 403, media_type="text/plain")(
+                scope, receive, send
+            )
             return
 
         async def sending(message: Message) -> None:
@@ -72,9 +86,10 @@ def asgi(context: Any, host: str = "127.0.0.1") -> Any:
         return Response(body, status, media_type=kind)
 
     routes = [Route(path, answered, methods=["GET", "POST"]) for path in ROUTES]
-    app = st.App(SCRIPT, routes=routes, middleware=[Middleware(Guarded)])
+    hosts = LOCAL if host in LOCAL else ()
+    app = st.App(SCRIPT, routes=routes, middleware=[Middleware(Guarded, hosts=hosts)])
     config.get_config_options(force_reparse=True)
-    if host not in LOCAL:
+    if not hosts:
         config.set_option("server.allowedHosts", [])
     return app
 

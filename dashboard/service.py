@@ -21,7 +21,7 @@ def show(view: View) -> None:
     component.head(view, found, component.under(found) if found else "")
     if found is None:
         return
-    component.cards(view, found)
+    component.cards(found)
     left, right = st.columns((3, 2), gap="medium")
     with left, frame.panel(view, "Latency"):
         _latency(view, found)
@@ -39,7 +39,7 @@ def _latency(view: View, found: Detail) -> None:
     measured = component.cell(found, "latency")
     limit = measured.objective.threshold if measured and measured.objective else None
     if band is None or not any(any(column) for column in band.counts):
-        component.nothing(view, "Latency", "No latency histogram was collected in this window.", "latency")
+        component.nothing("Latency", "No latency histogram was collected in this window.", "latency")
         return
     aim = f" · dashed line: the objective, {charts.text.seconds(limit)}" if limit is not None else ""
     with st.container(border=True):
@@ -55,7 +55,7 @@ def _latency(view: View, found: Detail) -> None:
 def _failures(view: View, found: Detail) -> None:
     good = component.line(found, "system")
     if good is None:
-        component.nothing(view, "Failed requests", "No requests were counted in this window.", "failures")
+        component.nothing("Failed requests", "No requests were counted in this window.", "failures")
         return
     said = f"the target allows {charts.text.share(1 - good.target)}" if good.target is not None else "no target"
     with st.container(border=True):

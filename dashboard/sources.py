@@ -6,7 +6,7 @@ from collections import Counter
 
 import streamlit as st
 
-from dashboard import blocks, frame, overview, reading, text
+from dashboard import blocks, element, frame, overview, reading, text
 from dashboard.text import md
 from dashboard.view import View
 from tandem.shown import Sources
@@ -25,10 +25,10 @@ def show(view: View) -> None:
         return
     ordered = sorted(found.sources, key=lambda one: WORST.index(one.state) if one.state in WORST else 0)
     with frame.panel(view, "Sources"):
-        frame.show(view, blocks.source_table(ordered, view.now), "sources")
+        element.show(blocks.source_table(ordered, view.now), "sources")
     with frame.panel(view, "Data received"):
         strips = blocks.received(ordered, found.window.since, found.window.until, view.zone)
-        frame.show(view, strips, "received")
+        element.show(strips, "received")
     for one in ordered:
         if one.paste:
             with st.expander(f"A block to paste for what {md(one.name, 60)} has without a component"):

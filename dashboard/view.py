@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -93,7 +93,7 @@ class View:
     context: Any = field(default=None, compare=False, repr=False)
     """What owns the numbers; pages hand it to the engine and look no further."""
     pages: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """Streamlit's pages by name, for links and switches."""
+    """Streamlit's pages by name, for the row of links."""
 
     @property
     def environment(self) -> str:
@@ -202,18 +202,6 @@ def view(page: str, given: Mapping[str, str], now: int, **known: Any) -> View:
     if values["environment"] not in choices["environment"] and choices["environment"]:
         values["environment"] = choices["environment"][0]
     return View(page=page, now=now, window=shown, asked=values, ignored=tuple(dict.fromkeys(ignored)), **known)
-
-
-def followed(href: str, view: View, pages: tuple[str, ...]) -> tuple[str, dict[str, str]] | None:
-    """The page and checked query of a link of ours; None for anything else."""
-    if len(href) > 4096 or not href.startswith("/") or href.startswith(("//", "/\\")):
-        return None
-    parts = urlsplit(href)
-    page = parts.path.strip("/") or "overview"
-    if page not in pages:
-        return None
-    values, _ = asked({key: value[-1] for key, value in parse_qs(parts.query).items()})
-    return page, replace(view, asked=values).query()
 
 
 def write(shown: View, **changes: Any) -> None:

@@ -88,6 +88,8 @@ class Fake:
     first_done: bool = True
     loads: int = 12
     timezone: str = "UTC"
+    trouble: str = ""
+    present: int = NOW
     pulled: list[tuple[str, ...]] = field(default_factory=list)
     store: None = None
 
@@ -98,6 +100,9 @@ class Fake:
     def version(self) -> int:
         return self.loads
 
+    def now(self) -> int:
+        return self.present
+
     def sync(self, names: tuple[str, ...]) -> None:
         self.pulled.append(names)
 
@@ -105,9 +110,9 @@ class Fake:
 def components(products: tuple[tuple[str, str, str, str], ...] = PRODUCTS) -> tuple[Any, ...]:
     made = []
     for product, service, model, _ in products:
-        made.append(SimpleNamespace(name=service, kind="service", product=product, depends_on=()))
+        made.append(SimpleNamespace(name=service, kind="service", product=product, environment="", depends_on=()))
         if model:
-            made.append(SimpleNamespace(name=model, kind="model", product=product, depends_on=()))
+            made.append(SimpleNamespace(name=model, kind="model", product=product, environment="", depends_on=()))
     return tuple(made)
 
 
@@ -490,7 +495,7 @@ def _module(name: str) -> Any:
         return made
 
 
-def install(fake: Fake, engine: Engine, put: Any = setattr, now: Any = lambda: NOW) -> None:
+def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
     owner, api, report = _module("owner"), _module("api"), _module("report")
     more = {} if put is setattr else {"raising": False}
@@ -498,6 +503,3 @@ def install(fake: Fake, engine: Engine, put: Any = setattr, now: Any = lambda: N
         put(report, name, getattr(engine, name), **more)
     put(owner, "current", lambda: fake, **more)
     put(api, "answer", lambda context, method, path, params, headers: (200, "application/json", b"{}\n"), **more)
-    from dashboard import frame
-
-    put(frame, "clock", now, **more)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Every page in every state, with a made-up engine: what is said, what is linked, what is asked of the engine."""
 
 from __future__ import annotations

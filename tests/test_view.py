@@ -99,25 +99,6 @@ def test_no_query_breaks_a_page(query: dict[str, str]) -> None:
     assert again.window == shown.window
 
 
-def test_links_of_ours_are_followed_and_others_are_not() -> None:
-    pages = ("overview", "services")
-    shown = seen()
-    assert views.followed("/services?component=fraud&from=now-7d&evil=1", shown, pages) == (
-        "services", {"from": "now-7d", "component": "fraud"},
-    )  # fmt: skip
-    assert views.followed("/", shown, pages) == ("overview", {})
-    for href in (
-        "http://evil.test/",
-        "//evil.test/services",
-        "/\\evil.test",
-        "javascript:alert(1)",
-        "/models",
-        "",
-        "x" * 9999,
-    ):
-        assert views.followed(href, shown, pages) is None
-
-
 def test_an_environment_without_production_has_its_own_default() -> None:
     shown = views.view("overview", {}, NOW, environments=("live",), products=(), components=())
     assert shown.environment == "live"
