@@ -229,7 +229,10 @@ def _commit(run: _Run) -> None:
 def _add(run: _Run, page: Page) -> None:
     for finding in page.findings:
         run.findings[(finding.kind, finding.reason, finding.where)] += finding.count
-    records = [placed for record in page.records for placed in _placed(run, record)]
+    records: list[Record] = _placed_facts(run, [record for record in page.records if isinstance(record, Fact)])
+    for record in page.records:
+        if not isinstance(record, Fact):
+            records += _placed(run, record)
     covered = [] if page.covered is None else [_shifted_cover(run, one) for one in page.covered]
     run.explicit = run.explicit or page.covered is not None
     gaps = [replace(gap, since=gap.since + run.shift, until=gap.until + run.shift) for gap in page.gaps]
@@ -266,6 +269,27 @@ def _placed(run: _Run, record: Record) -> Iterator[Record]:
                 yield _moved(run, record, series)
         elif reason is not None:
             run.findings[("reject", reason, f"{record.series.signal} of {record.series.component or 'labels'}")] += 1
+
+
+def _placed_facts(run: _Run, facts: Sequence[Fact]) -> list[Record]:
+    """The facts that count, under their components; by far the most of all records, so no step too many."""
+    shift, limit, places = run.shift, run.until - run.shift, run.series
+    found: list[Record] = []
+    for fact in facts:
+        if fact.ts >= limit or _wrong_value(fact.value):
+            reason = _wrong(run, fact)
+            if reason is None:
+                continue
+            if reason:
+                run.findings[("reject", reason, f"{fact.series.signal} of {fact.series.component or 'labels'}")] += 1
+                continue
+        for series in places.get(fact.series) or _series(run, fact.series):
+            found.append(Fact(series, fact.ts + shift, fact.value))
+    if found:
+        times = [one.ts for one in found if isinstance(one, Fact)]
+        _reach(run, min(times))
+        _reach(run, max(times))
+    return found
 
 
 def _reach(run: _Run, ts: int) -> None:

@@ -657,8 +657,8 @@ def _arrow(values: Any) -> pa.Array:
     if isinstance(first, str) or first is None:
         return pa.array(list(values), pa.string())
     try:
-        return pa.array([int(value) for value in values], pa.int64())
-    except (OverflowError, pa.ArrowInvalid):
+        return pa.array(values, pa.int64())
+    except (OverflowError, pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.array([int(value) for value in values], pa.decimal128(38, 0))
 
 
