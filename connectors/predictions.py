@@ -52,7 +52,7 @@ AT_ONCE = 8_000_000
 """Ids whose hashes (16 bytes each) are held together; a larger log is gone through in shares."""
 REFERENCE_ROWS = 4_000_000
 """Rows that layouts are made of; of a larger log, parts spread over all files."""
-VALUES = 16_000_000
+VALUES = 8_000_000
 """Values held together while layouts are made."""
 ENOUGH = 1_000
 """Values from which a layout stays."""
@@ -244,6 +244,9 @@ class _Reading:
         for kind, group in (("log", files), ("labels", label_files)):
             for one in group:
                 self._stamp(one, f"{kind}/{one.name}", known)
+        for one in files:
+            if one.refused:
+                self._refuse(one, one.refused)
         quiet = self._quiet(files, label_files)
         ahead = state.get("next")
         if state.get("quiet") == quiet and (ahead is None or self.pull.until <= ahead):

@@ -24,7 +24,7 @@ LARGE = 2**41
 """Quanta up to this add up to less than 2**63 over FLUSH_ROWS rows; larger ones are added as Python ints."""
 FLUSH_ROWS = 2_000_000
 CHUNK = 65_536
-BUDGET = 128_000_000
+BUDGET = 64_000_000
 """Bytes of a table of groups before it is emptied."""
 _LOW = 21
 

@@ -54,7 +54,7 @@ class Child:
                 if frame is None:
                     raise Refused(self._death(seconds))
                 if "end" in frame[0]:
-                    done = True
+                    done = not frame[0].get("last")
                     if frame[0]["end"]:
                         raise Refused(str(frame[0]["end"]))
                     return
@@ -172,7 +172,7 @@ def serve(memory: int) -> None:
         except Refused as error:
             send(out, {"end": str(error)}, {})
         except MemoryError:
-            send(out, {"end": f"needs more than {memory / 1e9:.1f} GB of memory and was given up"}, {})
+            send(out, {"end": f"needs more than {memory / 1e9:.1f} GB of memory and was given up", "last": True}, {})
             return
         else:
             send(out, {"end": ""}, {})
