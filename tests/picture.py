@@ -60,12 +60,13 @@ def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def photograph(url: str, target: Path) -> None:
-    """The Overview at 1440 x 900, in light colours, once everything on it is drawn."""
+    """The Overview at 1440 x 1180, in light colours, once everything on it is drawn."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=sandbox())
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1440, "height": 1180}, color_scheme="light")
         page.goto(url)
-        page.get_by_text("checkout-api").first.wait_for(timeout=60_000)
+        page.get_by_text("checkout-api").filter(visible=True).first.wait_for(timeout=60_000)
+        page.locator(".js-plotly-plot svg").first.wait_for(timeout=60_000)
         page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
         page.evaluate("document.fonts.ready")
         target.write_bytes(page.screenshot(animations="disabled"))
