@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tandem import times
 from tandem.bins import Layout, digits_of, error_layout
 from tandem.child import Child, Refused
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
@@ -310,6 +311,7 @@ class _Reading:
             until=self.pull.until,
             now=self.pull.now,
             shifted=config.common.shift_days is not None,
+            reference=_reference(config),
         )
 
     def _refuse(self, one: _File, why: str) -> None:
@@ -442,6 +444,23 @@ class _Reading:
         ]
 
 
+def _reference(config: Config) -> tuple[int, int] | None:
+    """The window of the reference in epoch seconds; raises SourceRefused."""
+    if config.reference is None:
+        return None
+    if set(config.reference) != {"from", "to"}:
+        raise SourceRefused(
+            f'{config.common.name}: reference needs from and to, such as {{ from = "2026-01-01T00:00Z" }}.'
+        )
+    try:
+        since, until = (times.iso(config.reference[name], config.common.timezone) for name in ("from", "to"))
+    except ValueError as wrong:
+        raise SourceRefused(f"{config.common.name}: reference: {wrong}") from None
+    if since >= until:
+        raise SourceRefused(f"{config.common.name}: reference must begin before it ends.")
+    return since, until
+
+
 def _identity(one: _File) -> Identity:
     assert one.identity is not None
     return one.identity
@@ -523,6 +542,8 @@ class _Layouts:
     files: list[_File]
     join: Join
     window: str = ""
+    made: list[str] | None = field(default_factory=list)
+    """Layouts made of this reference; None where the store does not say, and all in force are taken for it."""
     ranges: dict[str, list[float]] = field(default_factory=dict)
     numbers: dict[str, list[Any]] = field(default_factory=dict)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
@@ -532,33 +553,33 @@ class _Layouts:
         """The spec with its layouts, and the pages that make them stay."""
         config = self.reading.config
         self.window = json.dumps(dict(config.reference), sort_keys=True) if config.reference else ""
-        kept = self._kept()
+        self._remember()
         kinds = self._columns()
         predicted = "number" if config.task == "regression" else "category"
         asked = {("feature", name): (name, kind) for name, kind in kinds.items()}
         asked["prediction", ""] = (config.prediction, predicted)
-        found = {key: self._in_force(kept, *key) for key in asked}
+        found = {key: self._in_force(*key) for key in asked}
         self._read({name: kind for key, (name, kind) in asked.items() if found[key] is None})
         features = tuple(
             self._feature("feature", name, name, kind, found["feature", name]) for name, kind in kinds.items()
         )
         one = self._feature("prediction", "", config.prediction, predicted, found["prediction", ""])
-        error, target = self._errors(kept)
+        error, target = self._errors()
         spec = replace(self.spec, features=features, predicted=one, error=error, target=target)
         return spec, self._pages()
 
-    def _kept(self) -> bool:
-        """Whether layouts in force stay: they were made of the reference that is asked for now."""
+    def _remember(self) -> None:
+        """What the store knows of the reference: its window, which layouts were made of it, and their ranges."""
         told = self.reading.pull.taken("reference")
-        known = json.loads(told) if told else {}
-        self.ranges = dict(known.get("ranges", {}))
-        if known.get("window", "") == self.window:
-            return True
-        self.ranges = {}
-        return not told and not self.window
+        known = json.loads(told) if told else {"window": "", "made": None, "ranges": {}}
+        if known["window"] == self.window:
+            self.made = known["made"]
+            self.ranges = known["ranges"]
 
-    def _in_force(self, kept: bool, signal: str, name: str) -> Layout | None:
-        return self.reading.pull.layout(self.reading.config.common.component[0], signal, name) if kept else None
+    def _in_force(self, signal: str, name: str) -> Layout | None:
+        if self.made is not None and f"{signal}:{name}" not in self.made:
+            return None
+        return self.reading.pull.layout(self.reading.config.common.component[0], signal, name)
 
     def _columns(self) -> dict[str, str]:
         """The feature columns with "number" or "category"; of files that differ the first that knows decides."""
@@ -595,14 +616,11 @@ class _Layouts:
                 left_out = self.join.left_out(number)
                 try:
                     for name, values in column_values(
-                        self.child, one.path, self._windowed(), some, left_out, stride, number % stride
+                        self.child, one.path, self.spec, some, left_out, stride, number % stride
                     ):
                         self._keep(name, values)
                 except Refused as no:
                     self.reading._refuse(one, str(no))
-
-    def _windowed(self) -> Spec:
-        return self.spec
 
     def _keep(self, name: str, values: Any) -> None:
         if isinstance(values, Counter):
@@ -613,6 +631,8 @@ class _Layouts:
     def _feature(self, signal: str, name: str, column: str, kind: str, layout: Layout | None) -> Feature:
         key = f"{signal}:{name}"
         if layout is not None:
+            # The store keeps categories in the order of their arrival; the same ones are the same layout.
+            layout = replace(layout, values=tuple(sorted(layout.values)))
             low, high = _room(*self.ranges[key]) if key in self.ranges else (None, None)
             return Feature(column, layout, low, high, judged=True)
         if kind == "number":
@@ -633,10 +653,10 @@ class _Layouts:
         self.baselines.append((signal, name, histogram))
         return Feature(column, layout, low, high, judged=True)
 
-    def _errors(self, kept: bool) -> tuple[Layout | None, Layout | None]:
+    def _errors(self) -> tuple[Layout | None, Layout | None]:
         if self.spec.task != "regression":
             return None, None
-        error, target = self._in_force(kept, "error", ""), self._in_force(kept, "error", "target")
+        error, target = self._in_force("error", ""), self._in_force("error", "target")
         if error is not None and target is not None:
             return error, target
         found = []
@@ -660,12 +680,15 @@ class _Layouts:
         seen = [(_identity(one).since, _identity(one).until) for one in self.files]
         since = min((low for low, _ in seen if low is not None), default=0)
         until = max((high for _, high in seen if high is not None), default=0)
+        if self.spec.reference is not None:
+            since, until = self.spec.reference
         component = self.reading.config.common.component[0]
         records: list[Record] = [
             Baseline(Series(signal, component=component, name=name), histogram, since, until)
             for signal, name, histogram in self.baselines
         ]
-        told = json.dumps({"window": self.window, "ranges": self.ranges}, sort_keys=True)
+        made = sorted({*(self.made or ()), *(f"{signal}:{name}" for signal, name, _ in self.baselines)})
+        told = json.dumps({"window": self.window, "made": made, "ranges": self.ranges}, sort_keys=True)
         return [Page(slice=Slice("reference", told)), Page(records)]
 
 

@@ -102,6 +102,8 @@ class Spec:
     now: int = 2**62
     shifted: bool = False
     """Rows at or after `until` are not there yet, however far ahead they lie."""
+    reference: tuple[int, int] | None = None
+    """The window whose values make layouts; None for all."""
     positive: str = "1"
     classes: tuple[str, ...] = ()
     features: tuple[Feature, ...] = ()
@@ -157,6 +159,7 @@ def spec_of(given: Mapping[str, Any]) -> Spec:
     told = dict(given)
     told["segments"] = tuple(tuple(one) for one in told["segments"])
     told["classes"] = tuple(told["classes"])
+    told["reference"] = tuple(told["reference"]) if told["reference"] else None
     told["features"] = tuple(_feature(one) for one in told["features"])
     told["predicted"] = _feature(told["predicted"]) if told["predicted"] else None
     told["error"] = _layout(told["error"])
@@ -620,12 +623,14 @@ def _kept(part: rows.Part, left_out: Array) -> Array | None:
 
 def child_values(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterator[Frame]:
     """The values of some columns, part by part."""
+    spec = spec_of(given["spec"])
     opened = rows.open_rows(Path(given["path"]))
     columns = {name: kind for name, kind in given["columns"].items() if name in opened.kinds or opened.format == "json"}
-    for number, part in enumerate(opened.parts(list(columns))):
+    times = [spec.time] if spec.reference else []
+    for number, part in enumerate(opened.parts(list(dict.fromkeys([*times, *columns])))):
         if number % given["stride"] != given["offset"]:
             continue
-        kept = _kept(part, arrays["left_out"])
+        kept = _within(part, spec, _kept(part, arrays["left_out"]))
         for name, kind in columns.items():
             column = part.column(name)
             column = column if kept is None else column.take(pa.array(kept))
@@ -635,6 +640,15 @@ def child_values(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Itera
                 index, texts = rows.texts(column)
                 counts = np.bincount(index[index >= 0], minlength=len(texts)).tolist()
                 yield {"column": name, "counts": list(zip(texts, counts, strict=True))}, {}
+
+
+def _within(part: rows.Part, spec: Spec, kept: Array | None) -> Array | None:
+    """Of some rows of a part those in the reference window."""
+    if spec.reference is None:
+        return kept
+    ts, bad = rows.instants(part.column(spec.time), spec.time_unit, spec.timezone)
+    inside = (ts >= spec.reference[0]) & (ts < spec.reference[1]) & (bad == 0)
+    return np.flatnonzero(inside) if kept is None else kept[inside[kept]]
 
 
 def _finite(column: pa.Array) -> Array:

@@ -623,6 +623,31 @@ def test_a_layout_of_few_values_is_provisional(tmp_path: Path) -> None:
     assert faults(shelf) == {"amount:out of range": 50}
 
 
+def test_another_reference_makes_other_bins_and_summarises_again(tmp_path: Path) -> None:
+    draw = random.Random(8)
+    rows = [{**row, "amount": draw.uniform(0, 1) + (i >= 1500) * 10} for i, row in enumerate(plain(3000))]
+    write(tmp_path / "1.parquet", rows)
+    given = {**SMALL, "features": ("amount",)}
+    shelf = collected(tmp_path, **given)
+    first = shelf.layouts["model", "feature", "amount"]
+    window = {"from": at(1500 * 60).isoformat(), "to": at(3000 * 60).isoformat()}
+    again(shelf, tmp_path, **given, reference=window)
+    second = shelf.layouts["model", "feature", "amount"]
+    assert first.edges[0] < 1
+    assert min(second.edges) >= 10
+    assert faults(shelf) == {"amount:out of range": 1500}
+    assert sum(shelf.baselines[-2].histogram.counts.values()) == 1500
+    before = shelf.total()
+    assert before == again(shelf, tmp_path, keep=False, **given, reference=window).total()
+    for wrong in (
+        {"from": "2026"},
+        {"from": "soon", "to": "2026-01-01T00:00:00Z"},
+        {"from": window["to"], "to": window["from"]},
+    ):
+        with pytest.raises(SourceRefused, match="reference"):
+            again(shelf, tmp_path, **given, reference=wrong)
+
+
 def test_the_baseline_holds_the_values_it_was_made_of(tmp_path: Path) -> None:
     rows = log(1500)
     write(tmp_path / "1.parquet", rows)
