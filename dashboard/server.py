@@ -104,9 +104,12 @@ def run(context: Any, host: str = "127.0.0.1", port: int = 8501, open_browser: b
         threading.Thread(
             target=_open, args=(f"http://{'localhost' if host in LOCAL else host}:{port}",), daemon=True
         ).start()
-    uvicorn.run(
-        app, host=host, port=port, log_level="warning", access_log=False, ws_max_size=2**20, server_header=False
-    )
+    try:
+        uvicorn.run(
+            app, host=host, port=port, log_level="warning", access_log=False, ws_max_size=2**20, server_header=False
+        )
+    finally:
+        gc.unfreeze()  # or what is still frozen at the end is reported as leaked
 
 
 def _open(address: str) -> None:

@@ -304,11 +304,15 @@ def serve(file: str | None, port: int, no_browser: bool) -> None:
 def _serve(config: Config, port: int, browser: bool) -> None:
     page = f"http://localhost:{port}"
     with _owned(config, port, page) as owner:
-        progress = printed.Progress()
         owning.hold(owner)
-        owner.collect(progress)
         say(f"Tandem is at {page} (stop it with Ctrl-C).")
-        importlib.import_module("dashboard.server").run(owner, port=port, open_browser=browser)
+        first = not owner.first_done
+        if first:
+            owner.collect(printed.Progress())
+        server = importlib.import_module("dashboard.server")
+        if not first:  # what is stored is shown before anything new is read
+            owner.collect(printed.Progress())
+        server.run(owner, port=port, open_browser=browser)
 
 
 def _owned(config: Config, port: int, page: str) -> Owner:
