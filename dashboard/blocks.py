@@ -40,6 +40,11 @@ def glyph(state: str) -> str:
     return f'<svg class="x-glyph" viewBox="0 0 10 10" aria-hidden="true">{SHAPES[state]}</svg>'
 
 
+def untargeted(shown: Cell) -> bool:
+    """Whether a number is known and nothing was asked of it: then it has no state to show."""
+    return shown.objective is None and shown.value is not None
+
+
 def chip(state: str, words: str = "") -> str:
     """A state as shape and word."""
     return f'<span class="x-chip {CLASSES[state]}">{glyph(state)}{hx(words or WORDS[state])}</span>'
@@ -110,7 +115,7 @@ def spark(values: Sequence[float | None], aim: float | None, immature: Sequence[
     for start, run in runs:
         xy = [(round((start + i) * dx), round(38 - (value - low) * unit)) for i, value in enumerate(run)]
         if len(xy) == 1:
-            dots.append(f'<circle class="v-dot" cx="{xy[0][0]}" cy="{xy[0][1]}" r="2"/>')
+            dots.append(f'<path class="v-dot" d="M{xy[0][0]} {xy[0][1]}h0"/>')
         cut = max(min(soft_from - start, len(xy)), 0)
         line.append(_path(xy[: cut + 1] if cut < len(xy) else xy))
         soft.append(_path(xy[cut:]) if cut < len(xy) else "")
@@ -190,7 +195,7 @@ def budget_words(cell: Cell) -> str:
     """Budget left and burn, as text."""
     objective = cell.objective
     if objective is None:
-        return "no objective"
+        return ""
     if objective.budget_left is None:
         return hx(cell.reason or "budget not known")
     left = objective.budget_left
@@ -216,18 +221,26 @@ def card(shown: Cell, href: str = "", *, attention: int = 0, components: int = 0
     if objective:
         aim = f'<span class="c-aim">target {text.target(objective.target)}, {hx(objective.window)}</span>'
     bar = budget(objective.budget_left) if objective and objective.budget_left is not None else ""
-    word = WORDS[shown.state] if shown.state != "unknown" else _unknown(shown)
+    mark = chip(shown.state, WORDS[shown.state] if shown.state != "unknown" else _unknown(shown))
+    if untargeted(shown):
+        mark = '<span class="x-muted">no target</span>'
     whose = f' title="Budget of {hx(shown.component)}, the worst of {components}"' if components > 1 else ""
     tag, link_to = ("a", f' data-go href="{hx(href, 4000)}"') if href else ("div", "")
+    foot = ""
+    if objective:
+        named = hx(shown.component, 60) if components > 1 else '<span aria-hidden="true">Budget</span>'
+        foot = (
+            f'<span class="c-foot"><span class="c-whose">{hidden("Error budget ")}{named}</span>{bar}'
+            f'<span class="c-left">{budget_words(shown)}</span></span>'
+        )
     extra = f"; {attention} of {components} need attention" if attention else ""
     return (
         f'<{tag} class="c-card x-{shown.side} {CLASSES[shown.state]}"{link_to}{whose}>'
-        f'<span class="c-top"><span class="c-name">{hx(shown.title)}</span>{chip(shown.state, word)}</span>'
+        f'<span class="c-top"><span class="c-name">{hx(shown.title)}</span>{mark}</span>'
         f'<span><span class="c-value">{hx(number)}<small>{hx(unit)}</small></span>'
         f'<span class="c-of"><span>{hx(shown.of)}</span>{aim}{hidden(extra) if extra else ""}</span></span>'
         f"{spark(shown.spark, shown.spark_target, shown.immature)}"
-        f'<span class="c-foot"><span>{hidden("Error budget")}<span aria-hidden="true">Budget</span></span>{bar}'
-        f'<span class="c-left">{budget_words(shown)}</span></span></{tag}>'
+        f"{foot}</{tag}>"
     )
 
 
@@ -337,10 +350,12 @@ def _cell(shown: Cell | None, title: str, component: str, place: str, view: View
     measure = f" {shown.measure}" if shown.measure and shown.measure.lower() != title.lower() else ""
     href = view.link(PAGES[shown.side], component=shown.component)
     about = ". ".join(part for part in (f"{title}{measure}: {shown.text}", shown.of, word, shown.reason) if part)
+    look, shape = (CLASSES[shown.state], glyph(shown.state)) if not untargeted(shown) else ("m-plain", "")
+    word = word if shape else "no target"
     return (
-        f'<td class="m-cell" role="gridcell"><a class="m-link {CLASSES[shown.state]}" data-go data-cell="{place}" '
-        f'href="{hx(href, 4000)}" title="{hx(about)}">{head}{glyph(shown.state)}'
-        f'<span class="m-value">{hx(value, 40)}</span>{hidden(f"{measure}, {word}")}</a></td>'
+        f'<td class="m-cell" role="gridcell"><a class="m-link {look}" data-go data-cell="{place}" '
+        f'href="{hx(href, 4000)}" title="{hx(about)}">{head}{shape}<span class="m-value">{hx(value, 40)}</span>'
+        f"{hidden(f'{measure}, {word}')}</a></td>"
     )
 
 
@@ -358,7 +373,8 @@ def changes(found: Sequence[Change], view: View, zone: tzinfo = UTC, most: int =
 
 def _change(change: Change, zone: tzinfo, days: bool) -> str:
     when = text.moment(change.ts, zone) if days else text.clock(change.ts, zone)
-    about = change.title or " ".join((*change.components, change.version)).strip() or change.kind
+    about = change.title or change.version or change.kind
+    named = "".join(f"{hx(name, 60)} · " for name in change.components[:1] if name not in about)
     bad = " e-bad" if change.outcome == "bad" and change.lane != "Drift" else ""
     quiet = change.outcome == "good" or change.lane == "Drift"
     said = "" if quiet else OUTCOMES.get(change.outcome, change.outcome)
@@ -366,7 +382,8 @@ def _change(change: Change, zone: tzinfo, days: bool) -> str:
     return (
         f'<li class="e-row"><span class="x-muted">{when}</span>'
         f'<span><span class="x-tag x-{LANES.get(change.lane, "both")}">{hx(change.lane)}</span></span>'
-        f'<span class="e-title">{hx(about)}{lasted}</span><span class="e-out{bad}">{hx(said)}</span></li>'
+        f'<span class="e-title"><span class="x-muted">{named}</span>{hx(about)}{lasted}</span>'
+        f'<span class="e-out{bad}">{hx(said)}</span></li>'
     )
 
 
@@ -449,6 +466,8 @@ def _strip(one: SourceState) -> str:
     width = 960 / max(len(steps), 1)
     runs: list[list[int]] = []
     kinds = ["p-off" if s is None else "p-miss" if s <= 0 else "p-full" if s >= 0.999 else "p-some" for s in steps]
+    if one.state == "up to date" and kinds and kinds[-1] == "p-some":
+        kinds[-1] = "p-full"  # the step that is being filled is not missing anything yet
     for i, kind in enumerate(kinds):
         if runs and kinds[runs[-1][0]] == kind:
             runs[-1][1] = i + 1
@@ -515,7 +534,7 @@ def drift_table(features: Sequence[FeatureDrift], most: int = 40) -> str:
             f'<tr><th scope="row">{hx(one.feature, 60)}</th><td>{hx(one.type, 20)}</td>'
             f'<td class="x-num" title="{named}">{effect}</td>'
             f'<td class="x-num">{"–" if one.noise_floor is None else text.digits(one.noise_floor, 2)}</td>'
-            f"<td>{hx(one.verdict)}{f', {hx(one.severity)}' if one.severity else ''}</td></tr>"
+            f"<td>{hx(one.verdict)}{f', {hx(one.severity)}' if one.severity not in ('', 'none') else ''}</td></tr>"
         )
     titles = ("Feature", "Type", "Effect", "Noise floor", "Verdict")
     heads = "".join(f'<th scope="col"{" class=x-num" if i in (2, 3) else ""}>{t}</th>' for i, t in enumerate(titles))

@@ -124,6 +124,11 @@ def axis(**more: Any) -> Figure:
     }
 
 
+def first(window: Window, step: int) -> int:
+    """Where the first step begins: on the grid of the step, at or before the window."""
+    return window.since // step * step
+
+
 def shrunk(values: Sequence[float | None], step: int, most: int = MOST) -> tuple[list[float | None], int]:
     """At most `most` points: the worst (lowest) of neighbouring steps, so that no dip is lost; and the new step."""
     every = max(-(-len(values) // most), 1)
@@ -150,14 +155,15 @@ def share_axis(values: Iterable[float | None], target: float | None, **more: Any
 
 def line_traces(line: Line, window: Window, step: int, yaxis: str) -> list[Figure]:
     """A line of shares, its immature part dotted, with markers where a point has no neighbour."""
-    points, wide = shrunk(line.points, step)
+    begin = first(window, line.step or step)
+    points, wide = shrunk(line.points, line.step or step)
     soft = _immature(line, len(points))
     rounded = [None if value is None else round(value, 6) for value in points]
     colour = COLOURS[line.side]
     base = {
         "type": "scatter",
         "mode": "lines+markers" if _lonely(rounded) else "lines",
-        "x0": (window.since + wide // 2) * 1000,
+        "x0": (begin + wide // 2) * 1000,
         "dx": wide * 1000,
         "yaxis": yaxis,
         "name": px(line.title),
@@ -366,13 +372,13 @@ def _label(change: Change, words: str, side: str) -> Figure:
 def latency_map(band: Band, window: Window, zone: tzinfo, threshold: float | None, *, narrow: bool = False) -> Figure:
     """Share of requests per bin of the histogram over time; one hue whose alpha rises."""
     counts, step = _coarser(band.counts, band.step, 48 if narrow else 160)
-    first, last = _used_bins(counts)
+    low, high = _used_bins(counts)
     edges = band.edges
-    names = [_bin_name(edges, i) for i in range(first, last + 1)]
+    names = [_bin_name(edges, i) for i in range(low, high + 1)]
     totals = [sum(column) or None for column in counts]
     z = [
         [None if total is None else round(column[i] / total, 4) for column, total in zip(counts, totals, strict=True)]
-        for i in range(first, last + 1)
+        for i in range(low, high + 1)
     ]
     figure_layout = layout(window, zone, 300, narrow=narrow, left=84)
     figure_layout["margin"]["r"] = 40
@@ -385,12 +391,12 @@ def latency_map(band: Band, window: Window, zone: tzinfo, threshold: float | Non
     )
     figure_layout["hovermode"] = "closest"
     if threshold is not None and edges:
-        at = sum(edge < threshold for edge in edges) - first + (0.5 if threshold in edges else 0.0)
+        at = sum(edge < threshold for edge in edges) - low + (0.5 if threshold in edges else 0.0)
         if -0.5 <= at <= len(names) - 0.5:
             figure_layout["shapes"].append({**_aim(at, "y"), "layer": "above"})
     trace = {
         "type": "heatmap",
-        "x0": (window.since + step // 2) * 1000,
+        "x0": (first(window, band.step) + step // 2) * 1000,
         "dx": step * 1000,
         "z": z,
         "colorscale": [[0, "rgba(59,125,232,.03)"], [0.5, "rgba(59,125,232,.5)"], [1, "rgba(59,125,232,1)"]],
@@ -407,10 +413,11 @@ def latency_map(band: Band, window: Window, zone: tzinfo, threshold: float | Non
 
 def _coarser(columns: Sequence[Sequence[int]], step: int, most: int) -> tuple[list[list[int]], int]:
     every = max(-(-len(columns) // most), 1)
-    merged = [
-        [sum(bins) for bins in zip(*columns[start : start + every], strict=True)]
-        for start in range(0, len(columns), every)
-    ]
+    width = max((len(column) for column in columns), default=0)
+    merged = []
+    for start in range(0, len(columns), every):
+        seen = [column for column in columns[start : start + every] if column]
+        merged.append([sum(bins) for bins in zip(*seen, strict=True)] if seen else [0] * width)
     return merged, step * every
 
 
@@ -446,7 +453,7 @@ def percentiles(band: Band, window: Window, zone: tzinfo, threshold: float | Non
         data.append({
             "type": "scatter",
             "mode": "lines+markers" if _lonely(thin) else "lines",
-            "x0": (window.since + band.step * every // 2) * 1000,
+            "x0": (first(window, band.step) + band.step * every // 2) * 1000,
             "dx": band.step * every * 1000,
             "y": thin,
             "name": px(name),
@@ -493,7 +500,8 @@ def _nice(top: float) -> float:
 
 def failures(line: Line, window: Window, step: int, zone: tzinfo, *, narrow: bool = False) -> Figure:
     """Share that failed, as bars; bars over what the target allows stand out, and the limit is drawn."""
-    points, wide = shrunk(line.points, step, 36 if narrow else 72)
+    begin = first(window, line.step or step)
+    points, wide = shrunk(line.points, line.step or step, 36 if narrow else 72)
     bad = [None if value is None else round(1 - value, 6) for value in points]
     limit = None if line.target is None else round(1 - line.target, 9)
     colours = [
@@ -506,7 +514,7 @@ def failures(line: Line, window: Window, step: int, zone: tzinfo, *, narrow: boo
     if limit is not None:
         figure_layout["shapes"].append({**_aim(limit, "y"), "layer": "above"})
     trace = {
-        "type": "bar", "x0": (window.since + wide // 2) * 1000, "dx": wide * 1000, "y": bad,
+        "type": "bar", "x0": (begin + wide // 2) * 1000, "dx": wide * 1000, "y": bad,
         "marker": {"color": colours, "line": {"width": 0}}, "hovertemplate": "%{y:.3%} failed<extra></extra>",
     }  # fmt: skip
     return {"data": [trace], "layout": figure_layout}
@@ -546,7 +554,8 @@ def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *,
         one.feature if len(one.feature) <= (12 if narrow else 18) else one.feature[: 11 if narrow else 17] + "…"
         for one in shown
     ]
-    width = next((one.step for one in shown if one.step), (window.until - window.since) / max(length, 1))
+    width = next((one.step for one in shown if one.step), (window.until - window.since) // max(length, 1)) or 300
+    begin = first(window, width)
     figure_layout = layout(window, zone, 76 + 26 * max(len(shown), 1), narrow=narrow, left=130)
     figure_layout["margin"]["l"] = 92 if narrow else 130
     figure_layout["margin"]["r"] = 58
@@ -556,13 +565,11 @@ def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *,
         showgrid=False, range=[len(shown) - 0.5, -0.5],
     )  # fmt: skip
     z = [[None if v is None else round(min(v, 9.0), 4) for v in one.daily] for one in shown]
-    unseen = [
-        (window.since + (j + 0.5) * width, i) for i, row in enumerate(z) for j, value in enumerate(row) if value is None
-    ]
+    unseen = [(begin + (j + 0.5) * width, i) for i, row in enumerate(z) for j, value in enumerate(row) if value is None]
     top = 0.35
     trace = {
         "type": "heatmap",
-        "x0": (window.since + width / 2) * 1000,
+        "x0": (begin + width / 2) * 1000,
         "dx": width * 1000,
         "z": z,
         "zmin": 0,

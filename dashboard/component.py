@@ -93,10 +93,11 @@ def cell(found: Detail, signal: str) -> Cell | None:
     return next((one for one in found.cells if one.signal == signal), None)
 
 
-def line(found: Detail, side: Side) -> Line | None:
-    """The first line of a side that has anything to draw."""
-    drawn = (one for one in found.lines if one.side == side and any(p is not None for p in one.points))
-    return next(drawn, None)
+def line(found: Detail, *signals: str) -> Line | None:
+    """The line of the first of these signals that has anything to draw."""
+    titles = {one.signal: one.title for one in found.cells}
+    drawn = {one.title: one for one in found.lines if any(point is not None for point in one.points)}
+    return next((drawn[titles[signal]] for signal in signals if titles.get(signal) in drawn), None)
 
 
 def under(found: Detail) -> str:

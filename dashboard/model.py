@@ -58,12 +58,14 @@ def draw(view: View, found: Detail | None) -> None:
 
 
 def _quality(view: View, found: Detail) -> None:
-    right = component.line(found, "model")
+    right = component.line(found, "outcome", "error")
     if right is None:
         component.nothing("Correct predictions", "No labelled prediction in this window.", "quality")
     else:
         with st.container(border=True):
-            frame.heading(view, right.title, "by the time of the prediction · dotted: labels are still arriving")
+            frame.heading(
+                view, f"{right.title} over time", "by the time of the prediction · dotted: labels are still arriving"
+            )
             taken = _versions(found)
             figure = charts.quality(right, taken, view.window, found.step, view.zone, narrow=view.narrow)
             frame.chart(view, figure, "quality", "Share of correct predictions over time")
@@ -116,7 +118,7 @@ def _drift(view: View, found: Detail) -> None:
 def _segments(view: View, found: Detail) -> None:
     if not any(total for _, _, total, _ in found.segments):
         return
-    right = component.line(found, "model")
+    right = component.line(found, "outcome", "error")
     with st.container(border=True):
         frame.heading(view, "Accuracy by segment", "bars are 95 % intervals · dashed: the target")
         figure = charts.segments(found.segments, right.target if right else None, narrow=view.narrow)

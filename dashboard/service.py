@@ -53,12 +53,13 @@ def _latency(view: View, found: Detail) -> None:
 
 
 def _failures(view: View, found: Detail) -> None:
-    good = component.line(found, "system")
+    good = component.line(found, "request_success", "availability")
     if good is None:
         component.nothing("Failed requests", "No requests were counted in this window.", "failures")
         return
+    what = "requests" if component.line(found, "request_success") else "checks"
     said = f"the target allows {charts.text.share(1 - good.target)}" if good.target is not None else "no target"
     with st.container(border=True):
-        frame.heading(view, "Failed requests", f"share of requests · {said}")
+        frame.heading(view, f"Failed {what}", f"share of {what} · {said}")
         figure = charts.failures(good, view.window, found.step, view.zone, narrow=view.narrow)
-        frame.chart(view, figure, "failures", "Share of requests that failed over time")
+        frame.chart(view, figure, "failures", f"Share of {what} that failed over time")

@@ -418,7 +418,7 @@ def detail(name: str, window: Window, now: int = NOW) -> Detail:
     return Detail(
         component=name, kind=kind, product=found[0], state=worst(list(cells)), window=window, as_of=12, step=300, now=now,
         newest=now - 40, cells=cells, latency=band(length) if kind == "service" else None,
-        lines=tuple(line for line in lines(length) if (line.side == "system") == (kind == "service")), partners=partner,
+        lines=tuple(replace(line, title="Errors" if line.side == "system" else "Accuracy", step=300) for line in lines(length) if (line.side == "system") == (kind == "service")), partners=partner,
         changes=mine, features=features() if kind == "model" else (),
         confusion={("genuine", "genuine"): 21_204, ("genuine", "fraud"): 1_340, ("fraud", "genuine"): 2_726,
                    ("fraud", "fraud"): 20_940} if kind == "model" else {},
@@ -433,7 +433,7 @@ def hostile_detail(name: str, window: Window, now: int = NOW) -> Detail:
     full = detail("fraud-score", window, now)
     return replace(
         full, product=HOSTILE[0], partners=HOSTILE, latency=band(12),
-        cells=tuple(replace(c, title=b, of=b, text=b) for c, b in zip(full.cells, HOSTILE, strict=False)),
+        cells=tuple(replace(c, title=b, of=b, text=b) for c, b in zip(full.cells, (HOSTILE[1], *HOSTILE[2:]), strict=False)),
         lines=tuple(replace(line, title=HOSTILE[1]) for line in full.lines),
         changes=tuple(replace(full.changes[0], title=b, version=b, kind="promotion", lane="Model") for b in HOSTILE),
         features=tuple(replace(f, feature=b, type=b, verdict=b, severity=b) for f, b in zip(full.features, HOSTILE, strict=False)),

@@ -77,6 +77,24 @@ def test_times_are_regular_steps_in_the_middle_of_their_buckets() -> None:
     assert (trace["x0"], trace["dx"]) == ((DAY.since + 150) * 1000, 300_000)
 
 
+def test_steps_lie_on_their_own_grid_also_in_a_ragged_window() -> None:
+    ragged = Window(DAY.since + 1500, DAY.until + 1500)
+    line = replace(screens.lines()[0], points=(0.999,) * 13, step=7200)
+    trace = charts.timeline((line,), (), ragged, 300, UTC)["data"][0]
+    assert (trace["x0"], trace["dx"]) == ((DAY.since + 3600) * 1000, 7_200_000)
+    bars = charts.failures(line, ragged, 300, UTC)["data"][0]
+    assert bars["x0"] == trace["x0"]
+    heat = charts.latency_map(replace(screens.band(13), step=7200), ragged, UTC, 0.3)["data"][0]
+    lines = charts.percentiles(replace(screens.band(13), step=7200), ragged, UTC, 0.3)["data"][0]
+    assert (heat["x0"], heat["dx"]) == (lines["x0"], lines["dx"]) == (trace["x0"], trace["dx"])
+
+
+def test_steps_without_a_histogram_are_blank() -> None:
+    band = screens.band(3)
+    heat = charts.latency_map(replace(band, counts=(band.counts[0], (), band.counts[2])), DAY, UTC, 0.3)["data"][0]
+    assert [row[1] for row in heat["z"]] == [None] * len(heat["z"])
+
+
 def test_thinning_keeps_the_worst_and_the_gaps() -> None:
     values = [1.0] * 5000
     values[3210] = 0.5
