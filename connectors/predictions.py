@@ -149,18 +149,19 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     yield from _Reading(config, pull).pages(_files(scope(config), config.path))
 
 
-def parse(item: Item, config: Config, pull: Pull | None = None) -> Iterator[Page]:
-    """The log with this file in it: repeated ids and labels concern all of its files.
-
-    Without a `pull` nothing is known of earlier ones: layouts are made of what is there.
-    """
+def parse(item: Item, config: Config) -> Iterator[Page]:
+    """The log with this file in it, as if nothing had been counted yet."""
     far = 2**40
+    yield from parse_with(item, config, Pull(since=0, until=far, now=far))
+
+
+def parse_with(item: Item, config: Config, pull: Pull) -> Iterator[Page]:
+    """The log with this file in it: repeated ids, labels and layouts concern all of its files."""
     found = _files(scope(config), config.path) if glob.has_magic(config.path) or Path(scope(config)).exists() else []
     if not any(one.path.resolve() == item.path.resolve() for one in found):
         found.append(_File(_below(item.path, Path(scope(config))), item.path))
-    yield from _Reading(config, pull or Pull(since=0, until=far, now=far)).pages(
-        sorted(found, key=lambda one: one.name)
-    )
+    found.sort(key=lambda one: one.name)
+    yield from _Reading(config, pull).pages(found)
 
 
 def belongs(item: Item, config: Config) -> bool:

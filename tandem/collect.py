@@ -140,7 +140,13 @@ def import_item(
 
     def pages(run: _Run) -> Iterator[Page]:
         run.explicit = True  # an exported file vouches for nothing it does not name
-        return source.connector.parse(item, source.config)
+        parse_with = getattr(source.connector, "parse_with", None)
+        if parse_with is None:
+            return source.connector.parse(item, source.config)
+        ledger, until = Ledger(store), run.until - run.shift
+        known = Pull(since=0, until=until, now=until, taken=ledger.taken(run.writer.source), layout=ledger.layout)
+        found: Iterator[Page] = parse_with(item, source.config, known)
+        return found
 
     return _fenced(store, config, source, scope, now, say, pages, complete=False, what=item.name)
 

@@ -975,7 +975,7 @@ def test_import_knows_the_usual_columns(tmp_path: Path) -> None:
         )
         assert predictions.scope(made) == str(tmp_path / name).replace("[", "[[]")
         shelf = Shelf()
-        assert volume(shelf.take(predictions.parse(item, made, shelf.pull()))) == 0
+        assert volume(shelf.take(predictions.parse_with(item, made, shelf.pull()))) == 0
         facts = {key[2] for key in shelf.total()}
         assert facts == {"3"}
 
@@ -989,6 +989,9 @@ def test_import_refuses_unknown_columns_with_a_block_to_paste(tmp_path: Path) ->
     block = str(caught.value).partition("\n")[2]
     [source] = tomllib.loads(block)["source"]
     assert (source["connector"], source["component"], source["prediction"]) == ("predictions", "model", "predicted")
+    assert (
+        volume(Shelf().take(predictions.parse(item_of(write(tmp_path / "c.parquet", plain(3))), config(tmp_path)))) == 3
+    )
     (tmp_path / "b.csv").write_text("id,ts,predicted\n1,2026-09-21T10:00:00Z,1\n")
     with pytest.raises(SourceRefused, match="import it with --component NAME"):
         predictions.configure(item_of(tmp_path / "b.csv"), common(tmp_path, ""))
@@ -1008,10 +1011,10 @@ def test_importing_a_file_of_the_log_and_pulling_it_give_the_same(tmp_path: Path
     item = item_of(tmp_path / "b.parquet")
     assert predictions.belongs(item, made)
     imported, pulled = Shelf(), collected(tmp_path, **FULL)
-    imported.take(predictions.parse(item, made, imported.pull()))
+    imported.take(predictions.parse_with(item, made, imported.pull()))
     assert imported.total() == pulled.total()
     imported.take(predictions.fetch(made, imported.pull()))
-    pulled.take(predictions.parse(item, made, pulled.pull(keep=False)))
+    pulled.take(predictions.parse_with(item, made, pulled.pull(keep=False)))
     assert imported.total() == pulled.total() == collected(tmp_path, **FULL).total()
 
 
