@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tandem import bins, drifting, shows, slo, sourcing, wording
 from tandem.config import Component, Config
-from tandem.measure import Answer, Asked, Filters, Measures, verdict
+from tandem.measure import GRACE, LATE, Answer, Asked, Filters, Measures, verdict
 from tandem.records import BUCKET, HOUR, Event, Histogram, Ratio
 from tandem.shown import (
     STATES,
@@ -162,7 +162,7 @@ def _columns(
 def _late(measures: Measures) -> tuple[str, ...]:
     return tuple(
         source.name for number, source in measures.configured.items()
-        if measures.seen_until(number) < min(measures.end, measures.now) - max(3 * source.common.every, 900)
+        if measures.seen_until(number) < min(measures.end, measures.now) - max(LATE * source.common.every, GRACE)
     )  # fmt: skip
 
 
@@ -464,11 +464,13 @@ def _band(measures: Measures, component: str, step: int) -> Band | None:
         name: tuple(_quantile(merged[start], q) if start in merged else None for start in starts)
         for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
     }
+    empty = (0,) * (len(edges) + 1)
     counts = tuple(
         tuple(merged[start].counts.get(place, 0) for place in range(len(edges) + 1))
-        if start in merged and merged[start].layout.edges == edges else ()
+        if start in merged and merged[start].layout.edges == edges
+        else empty
         for start in starts
-    )  # fmt: skip
+    )
     return Band(step, edges, counts, quantiles)
 
 

@@ -6,7 +6,7 @@ import json
 
 from tandem.config import Source
 from tandem.intervals import length, overlap, union
-from tandem.measure import Measures
+from tandem.measure import GRACE, LATE, Measures
 from tandem.shown import Sources, SourceState
 from tandem.store.read import step_for
 
@@ -44,7 +44,7 @@ def _described(
     unmatched = tuple((_labels(reason), n) for kind, reason, _, n in found if kind == "unmatched")
     state = _word(measures, number, pulls, every, newest)
     error = pulls[0][3] if pulls else ""
-    strip = _strip(measures, number, step) if number is not None else ()
+    strip = _strip(measures, number, step, every) if number is not None else ()
     return SourceState(
         name=name, connector=connector, scope=scope, side=side, state=state, newest=newest,
         last_pull=pulls[0][1] if pulls else None, last_error=error, summary=_summary(pulls), every=every,
@@ -64,7 +64,7 @@ def _word(measures: Measures, number: int | None, pulls: list[tuple[str, int, st
         return "failing"
     if newest is None and not measures.seen_until(number):
         return "no data"
-    if every and measures.seen_until(number) < measures.now - max(3 * every, 900):
+    if every and measures.seen_until(number) < measures.now - max(LATE * every, GRACE):
         return "late"
     return "up to date"
 
@@ -104,11 +104,13 @@ def _paste(found: list[tuple[str, str, str, int]]) -> str:
     return f'  [[source.map]]\n  component = "NAME"\n  match = {{ {match} }}\n'
 
 
-def _strip(measures: Measures, number: int, step: int) -> tuple[float | None, ...]:
+def _strip(measures: Measures, number: int, step: int, every: int) -> tuple[float | None, ...]:
+    """Share of the expected that was seen per step; what the next pull still has time to bring is not expected yet."""
+    due = max(measures.seen_until(number), measures.now - max(LATE * every, GRACE))
     keys = [spans for (source, _, _), spans in measures.coverage_spans.items() if source == number]
     cells: list[float | None] = []
     for start in range(measures.window.since // step * step, measures.window.until, step):
-        end = min(start + step, measures.now)
+        end = min(start + step, measures.now, due)
         if end <= start:
             cells.append(None)
         else:
