@@ -102,7 +102,7 @@ def line(found: Detail, *signals: str) -> Line | None:
 
 def under(found: Detail) -> str:
     """What stands beside the name: the product and the versions that serve."""
-    newest = found.versions[0] if found.versions else {}
+    newest = max(found.versions, key=lambda one: str(one.get("created") or ""), default={})
     version = f"version {newest['version']}" if newest.get("version") else ""
     return " · ".join(part for part in (found.product, version) if part)
 

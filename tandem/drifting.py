@@ -11,15 +11,17 @@ from tandem.shown import FeatureDrift
 from tandem.store.read import step_for
 
 CELLS = 60
-"""Columns of the drift map."""
+"""Columns of the drift map, at most."""
+ENOUGH = 450
+"""Rows that a cell of the map needs on average, so that its noise floor lies under the threshold."""
 
 
 def feature_drift(measures: Measures, component: str, step: int) -> tuple[FeatureDrift, ...]:
     """One row per feature: the window against the reference, all features judged together, worst first."""
-    step = max(HOUR, step, step_for(measures.window.since, measures.window.until, CELLS))
     names = [name for name in measures.names(component, "feature") if name]
     references = {name: found for name in names if (found := _reference(measures, component, name)) is not None}
     current = {name: _current(measures, component, name, layout) for name, (layout, _) in references.items()}
+    step = max(HOUR, step, _step(measures, max((bins.total(one) for one in current.values()), default=0)))
     compared = {name: drift.compare(reference, current[name]) for name, (_, reference) in references.items()}
     judged = dict(zip(compared, drift.judge(list(compared.values())), strict=True))
     rows = []
@@ -34,6 +36,11 @@ def feature_drift(measures: Measures, component: str, step: int) -> tuple[Featur
             )
         )  # fmt: skip
     return tuple(sorted(rows, key=lambda row: -((row.wasserstein if row.type == "number" else row.js) or 0.0)))
+
+
+def _step(measures: Measures, rows: int) -> int:
+    since, until = measures.window.since, measures.window.until
+    return step_for(since, until, max(1, min(CELLS, rows // ENOUGH)))
 
 
 def _reference(measures: Measures, component: str, name: str) -> tuple[int, Histogram] | None:
@@ -74,6 +81,11 @@ def _by_step(
     found = []
     for start in starts:
         now = _added(measures, layout, [parts[start]]) if start in parts else None
-        enough = now is not None and bins.total(now) > 0
-        found.append(drift.compare(histogram, now).effect if enough and now is not None else None)
+        found.append(None if now is None else _certain(drift.compare(histogram, now)))
     return tuple(found)
+
+
+def _certain(found: drift.Comparison) -> float | None:
+    """The effect, where there are rows enough to tell it from noise."""
+    floor = found.noise_floor
+    return found.effect if floor is not None and floor <= drift.MODERATE else None

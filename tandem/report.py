@@ -36,6 +36,10 @@ SPARK = 90
 """Points of a sparkline."""
 POINTS = 288
 """Points of a line on the timeline."""
+FEWEST = 6
+"""Points that a line of a model has at least."""
+PER_POINT = 25
+"""Labelled predictions that a point of a model's line holds on average."""
 CHANGES = 400
 """Changes drawn at most; more are counted."""
 SYSTEM = ("build_success", "availability", "latency", "request_success")
@@ -339,8 +343,7 @@ def _counted_steps(
 
 
 def _lines(measures: Measures, answers: Mapping[tuple[str, str], Answer]) -> tuple[Line, ...]:
-    step = step_for(measures.window.since, measures.window.until, POINTS)
-    found = []
+    found: list[Line] = []
     for title, side, names in (
         ("Good requests", "system", ("request_success",)), ("Checks answered", "system", ("availability",)),
         ("Correct predictions", "model", ("outcome",)), ("Predictions within tolerance", "model", ("error",)),
@@ -349,10 +352,19 @@ def _lines(measures: Measures, answers: Mapping[tuple[str, str], Answer]) -> tup
         if some and not any(line.side == side for line in found):
             targets = {answer.asked.target for answer in some}
             target = float(next(iter(targets)) or 0) if len(targets) == 1 and None not in targets else None
-            points = _spark(measures, some, step)
-            found.append(Line(title, "system" if side == "system" else "model", target, points,
-                              _immature(measures, some, step, len(points)), step))  # fmt: skip
+            found.append(_line(measures, title, target, some))
     return tuple(found)
+
+
+def _line(measures: Measures, title: str, target: float | None, answers: Sequence[Answer]) -> Line:
+    """Share of good per step; a model's steps are wide enough to hold some labelled predictions each."""
+    side, since, until = answers[0].asked.signal.side, measures.window.since, measures.window.until
+    points = POINTS
+    if side == "model":
+        points = max(FEWEST, min(POINTS, sum(answer.total or 0 for answer in answers) // PER_POINT))
+    step = step_for(since, until, points)
+    shares = _spark(measures, answers, step)
+    return Line(title, side, target, shares, _immature(measures, answers, step, len(shares)), step)
 
 
 def _immature(measures: Measures, answers: Sequence[Answer], step: int, points: int) -> tuple[bool, ...]:
@@ -428,7 +440,7 @@ def detail(
     return Detail(
         component=component, kind=mine.kind, product=mine.product, state=worst(_judged(cells)), window=window,
         as_of=measures.reader.as_of, step=step, now=now, newest=_newest(measures),
-        cells=cells, latency=_band(measures, component, step), lines=_component_lines(measures, answers, step),
+        cells=cells, latency=_band(measures, component, step), lines=_component_lines(measures, answers),
         partners=partners, changes=tuple(_changes(measures, window, [component, *partners], environment)[:CHANGES]),
         features=_features(measures, component, step), confusion=_confusion(measures, component),
         segments=_segments(context, measures, component), quality=answer["quality"],
@@ -436,13 +448,11 @@ def detail(
     )  # fmt: skip
 
 
-def _component_lines(measures: Measures, answers: Sequence[Answer], step: int) -> tuple[Line, ...]:
+def _component_lines(measures: Measures, answers: Sequence[Answer]) -> tuple[Line, ...]:
     found = []
     for answer in answers:
         if answer.asked.target is not None and answer.seen:
-            points = _spark(measures, [answer], step)
-            found.append(Line(answer.asked.signal.title, answer.asked.signal.side, float(answer.asked.target), points,
-                              _immature(measures, [answer], step, len(points)), step))  # fmt: skip
+            found.append(_line(measures, answer.asked.signal.title, float(answer.asked.target), [answer]))
     return tuple(found)
 
 
