@@ -41,7 +41,7 @@ from tandem.records import (
     Sample,
     Series,
 )
-from tandem.store.file import Store
+from tandem.store.file import Store, StoreBroken
 from tandem.store.ledger import Ledger
 from tandem.store.write import Conflict, Piece, SourceRow, Writer
 
@@ -174,6 +174,9 @@ def _fenced(
         error, later = str(down), True
     except SourceRefused as no:
         error, refused = str(no), ((f"{what}: {no}",) if what else ())
+    except StoreBroken as full:
+        error = f"the store cannot be written ({full})"
+        raise
     except Exception as broken:  # noqa: BLE001  the fence: a source that breaks stops nobody else
         error = f"{source.name} stopped on a fault in Tandem ({type(broken).__name__}: {broken}); please report it."
         traceback.print_exc()

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import secrets
+import shutil
 import socketserver
 import threading
 import time
@@ -33,6 +34,8 @@ LOOK = 2.0
 """Seconds between two looks at the configuration file."""
 TRIES = 20
 """How often an owner may break off before its caller gives up."""
+AGAIN = 60.0
+"""Seconds after which a store that could not be written is tried again."""
 LEAVE = 5.0
 """Seconds in which pulls that run are waited for at the end."""
 
@@ -90,6 +93,7 @@ class Owner:
         self.first_done = store.version() > 0 or not config.sources
         self.broken = ""
         self.misread = ""
+        self._try_again = 0.0
         self._stamp = _stamp(config.path)
         self._stop = threading.Event()
         self._at_work = threading.Condition()
@@ -123,7 +127,7 @@ class Owner:
             self._stop.set()
         idle = self._settled()
         self._stop.set()
-        if idle and not self.broken:
+        if idle:
             self.store.close()
         _withdraw(self.config.store, self.token)
         self._server.end()
@@ -232,7 +236,7 @@ class Owner:
 
     def _pull(self, config: Config, source: Source, since: int | None, say: Say) -> Outcome:
         with self._alone(source.name):
-            if self.broken:
+            if not self._healed():
                 return Outcome(source.name, error=self.broken)
             say = self._until_stopped(source.name, say)
             try:
@@ -245,7 +249,7 @@ class Owner:
             return Taken(found.name, "", Outcome(found.name, refused=(found.refused,)))
         with self._alone(found.source.name):
             name = found.source.common.connector
-            if self.broken:
+            if not self._healed():
                 return Taken(found.name, name, Outcome(found.source.name, error=self.broken))
             say = self._until_stopped(found.source.name, say)
             try:
@@ -273,6 +277,15 @@ class Owner:
 
         return saying
 
+    def _healed(self) -> bool:
+        """Whether the store can be written, perhaps again: where there is room, that is tried once a minute."""
+        with self._small:
+            if self.broken and time.monotonic() >= self._try_again:
+                self._try_again = time.monotonic() + AGAIN
+                if shutil.disk_usage(self.store.path.parent).free > 2 * self.store.size():
+                    self.store, self.broken = self.store.reopened(read_only=False), ""
+            return not self.broken
+
     def _break(self, error: Exception) -> str:
         """The store cannot be written any more: show what is in it, and say why nothing is collected."""
         with self._small:
@@ -280,9 +293,10 @@ class Owner:
                 why = str(error).splitlines()[0]
                 self.broken = (
                     f"{self.config.store} cannot be written ({why}); nothing is collected, and what is in it is "
-                    "shown. Make room on the disk and start Tandem again."
+                    "shown. Make room on the disk; Tandem tries again every minute."
                 )
-                self.store = self.store.reopened_read_only()
+                self.store = self.store.reopened(read_only=True)
+                self._try_again = time.monotonic() + AGAIN
             return self.broken
 
     def collect(self, say: Say = silent) -> None:

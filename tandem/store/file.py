@@ -6,7 +6,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -37,8 +38,11 @@ class StoreRefused(Exception):
     """The file is not a store of Tandem, is damaged, or was written by a newer Tandem."""
 
 
-StoreBroken = (duckdb.FatalException, duckdb.IOException, duckdb.InternalException)
-"""What a write raises when the disk is full or gone; the store must then be opened again."""
+class StoreBroken(Exception):
+    """The file takes no more writes, because the disk is full or gone; it must be opened again."""
+
+
+_INVALID = (duckdb.FatalException, duckdb.IOException, duckdb.InternalException, duckdb.ConnectionException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +94,37 @@ class Store:
         """Forget names that a transaction which did not commit had made."""
         self.names = Registry(self.new_cursor())
 
-    def reopened_read_only(self) -> Store:
-        """The same file, open to be read only: for a disk that takes no more."""
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """The turn of one writer; raises StoreBroken where the disk does not take what it writes."""
+        with self.lock:
+            try:
+                yield
+            except duckdb.Error as error:
+                # A commit that a full disk refuses is an error of its transaction, not of the disk.
+                if isinstance(error, _INVALID) or "Could not write" in str(error):
+                    raise StoreBroken(str(error).splitlines()[0]) from error
+                raise
+
+    def reopened(self, *, read_only: bool) -> Store:
+        """The same file opened again: only to be read, on a disk that takes no more, or to be written again."""
         self.connection.close()
-        return Store(self.path, read_only=True)
+        return open_store(self.path, read_only=read_only)
+
+    def size(self) -> int:
+        """Bytes of the file and of its log."""
+        both = (self.path, Path(f"{self.path}.wal"))
+        return sum(one.stat().st_size for one in both if one.exists())
 
     def close(self) -> None:
         """Write what lies in the log into the file, and let go of it."""
-        if not self.read_only:
-            self.connection.execute("CHECKPOINT store")
-        self.connection.close()
+        try:
+            if not self.read_only:
+                self.connection.execute("CHECKPOINT store")
+        except _INVALID:
+            return  # what is committed stays in the log, and is read from there
+        finally:
+            self.connection.close()
 
     def __enter__(self) -> Store:
         return self

@@ -77,7 +77,7 @@ class Ledger:
         findings: Mapping[tuple[str, str, str], int],
     ) -> None:  # fmt: skip
         """Note how a pull ended, and what it could not count."""
-        with self.store.lock:
+        with self.store.writing():
             cursor = self.store.new_cursor()
             cursor.execute("BEGIN")
             cursor.execute(

@@ -80,7 +80,7 @@ class Writer:
                 self.cursor.execute(statement)
         self.cursor.execute("CREATE TEMP TABLE rejected (series INTEGER, ts BIGINT)")
         self.cursor.execute("CREATE TEMP TABLE restated (slice INTEGER)")
-        with store.lock:
+        with store.writing():
             self.source = _source(store, self.cursor, connector, scope)
         self.before = store.version()
         self.events_seen: dict[tuple[str, str, int], str] = {}
@@ -102,7 +102,7 @@ class Writer:
 
         Raises Conflict, with nothing taken in, where this pull contradicts itself for the first time.
         """
-        with self.store.lock:
+        with self.store.writing():
             seen = dict(self.events_seen), {name: (d, set(p)) for name, (d, p) in self.slices_seen.items()}
             self.cursor.execute("BEGIN")
             try:
