@@ -42,7 +42,7 @@ def glyph(state: str) -> str:
 
 def untargeted(shown: Cell) -> bool:
     """Whether a number is known and nothing was asked of it: then it has no state to show."""
-    return shown.objective is None and shown.value is not None
+    return shown.objective is None and (shown.value is not None or bool(shown.total))
 
 
 def chip(state: str, words: str = "") -> str:
@@ -186,7 +186,7 @@ def card_value(cell: Cell) -> tuple[str, str]:
     """The large number of a card and its unit: the share of good where there is one."""
     shown = text.share(cell.good / cell.total) if cell.good is not None and cell.total else cell.text
     if cell.value is None and not cell.total:
-        return "–", ""
+        return NONE, ""
     number, _, unit = shown.replace(text.NARROW, " ").rpartition(" ")
     return (number, unit) if number and not unit[:1].isdigit() else (shown, "")
 

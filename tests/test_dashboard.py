@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from tandem.shown import Unreadable, Window
+from tandem.shown import Card, Unreadable, Window
 from tests import screens
 from tests.screens import Engine, Fake
 
@@ -358,3 +359,20 @@ def test_the_matrix_is_one_tab_stop_with_a_place_for_every_cell(open_page: Open)
 def test_other_time_zones_are_named(open_page: Open) -> None:
     assert "19:00 to 19:00 CET" in words(open_page(fake=screens.context(timezone="Europe/Berlin")))
     assert not open_page(fake=screens.context(timezone="Moon/Crater")).exception
+
+
+def test_a_number_without_a_target_has_no_state(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = replace(screens.cells_of("fraud-score", "model")["freshness"], objective=None, state="unknown")
+    monkeypatch.setitem(screens.ENGINES, "full", (
+        lambda w, now: replace(screens.overview(w, now), cards={"system": (), "model": (Card(plain, 1, 0),)}),
+        screens.sources, screens.detail,
+    ))  # fmt: skip
+    card = re.search(r'<a class="c-card.*?</a>', markup(open_page()))
+    assert card
+    assert "no target" in card[0]
+    assert "x-chip" not in card[0]
+    assert "99.70" in card[0]
+
+
+def test_trouble_of_the_owner_is_said(open_page: Open) -> None:
+    assert "tandem.toml cannot be read" in words(open_page(fake=screens.context(trouble="tandem.toml cannot be read.")))
