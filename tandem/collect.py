@@ -210,6 +210,19 @@ def _take(run: _Run, pages: Callable[[_Run], Iterator[Page]], complete: bool, sa
 
 def _once(run: _Run, pages: Callable[[_Run], Iterator[Page]], complete: bool, say: Say) -> None:
     run.since_commit = time.monotonic()
+    try:
+        _read(run, pages, say)
+    except (SourceDown, SourceRefused):
+        if all(piece.slice is None for piece in run.pieces):  # the last slice may lack a part
+            _commit(run)  # what came before is whole: the next pull goes on from there
+        raise
+    if complete:
+        run.row.watermark = run.until
+        run.row.settings = settings_of(run.source)
+    _commit(run)
+
+
+def _read(run: _Run, pages: Callable[[_Run], Iterator[Page]], say: Say) -> None:
     last = None
     for page in pages(run):
         if (run.pieces and page.slice is None) or (page.slice and last and page.slice.name != last):
@@ -218,10 +231,6 @@ def _once(run: _Run, pages: Callable[[_Run], Iterator[Page]], complete: bool, sa
         _add(run, page)
         run.pages += 1
         say(run.source.name, f"{run.pages} pages, {run.writer.rows + run.waiting} rows", None)
-    if complete:
-        run.row.watermark = run.until
-        run.row.settings = settings_of(run.source)
-    _commit(run)
 
 
 def _commit_if_due(run: _Run) -> None:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from tandem import collect
 from tandem.bins import Layout
+from tandem.connect import SourceDown
 from tandem.records import Confusion, Covered, Event, Fact, Histogram, Moments, Page, Ratio, Sample, Series, Slice
 from tandem.store.file import Store, open_store
+from tandem.store.ledger import Ledger
 from tandem.store.read import Reader
 from tests.fakes import NOW, config, saying, source
 
@@ -209,3 +211,22 @@ def test_a_window_is_the_sum_of_its_parts_on_every_tier(store: Store, tmp_path: 
     for since, until in ((start + 300, start + 38 * 86400 - 600), (start + 3900, start + 9300), (start, start + 86400)):
         buckets = [i for i in range(0, 40 * 288, 5) if since <= start + 300 * i < until]
         assert ratio(store, since, until) == (sum(i % 7 for i in buckets), 7 * len(buckets))
+
+
+def test_pages_before_a_failure_stay_and_an_unfinished_slice_does_not(store: Store, tmp_path: Path) -> None:
+    def failing(pages: Sequence[Page]):
+        def fetch(request):
+            yield from pages
+            raise SourceDown("the source fell silent")
+
+        one = source(fetch)
+        return collect.pull(store, config(tmp_path, one), one, NOW)
+
+    outcome = failing([Page([Fact(API, NOW - 600, Ratio(1, 2))], state={"page": 1})])
+    assert (outcome.error, outcome.later) == ("the source fell silent", True)
+    assert ratio(store, NOW - 900, NOW) == (1, 2)
+    assert Ledger(store).state(1).state == {"page": 1}
+    assert Ledger(store).state(1).watermark is None
+    part = Page([Fact(Series("volume", component="model"), NOW - 600, Ratio(5, 5))], slice=Slice("log", "d"))
+    failing([part])
+    assert Ledger(store).taken(1)("log") is None
