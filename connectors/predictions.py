@@ -30,6 +30,7 @@ from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Baseline, Batch, Finding, Histogram, Page, Record, Series, Slice
 from tandem.rows import normal
 from tandem.summarise import (
+    NO_HASHES,
     VERSION,
     Feature,
     Identity,
@@ -49,7 +50,7 @@ from tandem.summarise import (
 
 Array = np.ndarray[Any, Any]
 
-AT_ONCE = 8_000_000
+AT_ONCE = 4_000_000
 """Ids whose hashes (16 bytes each) are held together; a larger log is gone through in shares."""
 REFERENCE_ROWS = 4_000_000
 """Rows that layouts are made of; of a larger log, parts spread over all files."""
@@ -381,6 +382,8 @@ class _Reading:
                 for one in (*log, *truths)
             ]
             join.take(hashes[: len(log)], hashes[len(log) :])
+            for one in (*log, *truths):
+                _identity(one).hashes = NO_HASHES
         for number, one in enumerate(log):
             repeats = join.repeats(number)
             if repeats.size:

@@ -24,6 +24,8 @@ LARGE = 2**41
 """Quanta up to this add up to less than 2**63 over FLUSH_ROWS rows; larger ones are added as Python ints."""
 FLUSH_ROWS = 2_000_000
 CHUNK = 65_536
+WAITING = 1_000_000
+"""Rows of a sparse measure that wait to be counted together."""
 BUDGET = 64_000_000
 """Bytes of a table of groups before it is emptied."""
 _LOW = 21
@@ -267,28 +269,38 @@ class Sparse:
     measure: str
     groups: Groups
     bins: int
-    pieces: list[tuple[Array, Array]] = field(default_factory=list)
+    pieces: list[Array] = field(default_factory=list)
+    waiting: int = 0
+    cells: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    n: Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def add(self, place: Array, of: Array) -> None:
         """Count each row in bin `of` of its place."""
-        key = place * self.bins + of
-        if self.groups.capacity * self.bins <= 1 << 22:
-            counts = np.bincount(key)
+        self.pieces.append(place * self.bins + of)
+        self.waiting += place.size
+        if self.waiting > WAITING:
+            self._tally()
+
+    def _tally(self) -> None:
+        keys = np.concatenate(self.pieces)
+        size = len(self.groups.at) * self.bins
+        if size <= 1 << 22:
+            counts = np.bincount(keys, minlength=size)
             found = np.flatnonzero(counts)
-            self.pieces.append((found, counts[found]))
+            counts = counts[found]
         else:
-            found, counts = np.unique(key, return_counts=True)
-            self.pieces.append((found, counts))
+            found, counts = np.unique(keys, return_counts=True)
+        self.cells, inverse = np.unique(np.concatenate([self.cells, found]), return_inverse=True)
+        n = np.zeros(self.cells.size, np.int64)
+        np.add.at(n, inverse, np.concatenate([self.n, counts]))
+        self.n, self.pieces, self.waiting = n, [], 0
 
     def filled(self) -> tuple[Array, Array, None, None]:
         """(cell, count) of the filled cells; empty afterwards."""
-        if not self.pieces:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), None, None
-        keys = np.concatenate([key for key, _ in self.pieces])
-        cells, inverse = np.unique(keys, return_inverse=True)
-        n = np.zeros(cells.size, np.int64)
-        np.add.at(n, inverse, np.concatenate([counts for _, counts in self.pieces]))
-        self.pieces.clear()
+        if self.pieces:
+            self._tally()
+        cells, n = self.cells, self.n
+        self.cells = self.n = np.zeros(0, np.int64)
         return cells, n, None, None
 
 

@@ -10,7 +10,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,9 @@ class Look:
     """How many rows it has, or at most has."""
 
 
+NO_HASHES: tuple[Array, Array, Array] = (np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
+
+
 @dataclass
 class Identity:
     """What of a file counts. Rows are numbered from 0; labels are indices of `classes`, or numbers (regression)."""
@@ -145,7 +149,7 @@ class Identity:
     until: int | None
     next: int | None
     """When the first row or label that is not there yet will be."""
-    hashes: tuple[Array, Array, Array] = field(default_factory=lambda: (np.zeros(0), np.zeros(0), np.zeros(0)))
+    hashes: tuple[Array, Array, Array] = NO_HASHES
     """(two hashes of the id, row) of the rows that count."""
 
 
@@ -1128,10 +1132,15 @@ def _frame(
         "name": name,
         "names": names,
         "keys": found.keys,
-        "layout": asdict(layout) if layout else None,
+        "layout": _told_layout(layout) if layout else None,
         "large": large,
     }
     return head, arrays
+
+
+@cache
+def _told_layout(layout: Layout) -> dict[str, Any]:
+    return asdict(layout)
 
 
 def _histogram(found: Emitted, signal: str, name: str, layout: Layout) -> Frame:
