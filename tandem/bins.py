@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -302,15 +303,24 @@ def share_below(h: Histogram, threshold: Exact) -> Share:
     """
     limit = _exact(threshold)
     low = high = 0
+    known = _sides(h.layout, limit, "below")
     for place, n in h.counts.items():
-        if place == MISSING:
-            continue
-        begin, end = (_exact(edge) for edge in bounds(h.layout, place))
-        low += n if end <= limit else 0
-        # The bottom bin of durations begins at 0 and holds it.
-        reaches = begin <= limit if h.layout.kind == "edges" and place == 0 else begin < limit
-        high += n if end <= limit or reaches else 0
+        side = known.get(place)
+        if side is None:
+            side = known[place] = _below(h.layout, place, limit)
+        low += n if side[0] else 0
+        high += n if side[1] else 0
     return Share(good=low, total=total(h), low=low, high=high)
+
+
+def _below(layout: Layout, place: int, limit: Fraction | float) -> tuple[bool, bool]:
+    """Whether all of a bin lies at or below `limit`, and whether any of it may."""
+    if place == MISSING:
+        return False, False
+    begin, end = (_exact(edge) for edge in bounds(layout, place))
+    # The bottom bin of durations begins at 0 and holds it.
+    reaches = begin <= limit if layout.kind == "edges" and place == 0 else begin < limit
+    return end <= limit, end <= limit or reaches
 
 
 def share_within(h: Histogram, tolerance: Exact) -> Share:
@@ -320,13 +330,29 @@ def share_within(h: Histogram, tolerance: Exact) -> Share:
     """
     limit = _exact(tolerance)
     low = high = 0
+    known = _sides(h.layout, limit, "within")
     for place, n in h.counts.items():
-        if place == MISSING:
-            continue
-        begin, end = (_exact(edge) for edge in bounds(h.layout, place))
-        low += n if begin >= -limit and end <= limit else 0
-        high += n if begin < limit and end > -limit else 0
+        side = known.get(place)
+        if side is None:
+            side = known[place] = _within(h.layout, place, limit)
+        low += n if side[0] else 0
+        high += n if side[1] else 0
     return Share(good=low, total=total(h), low=low, high=high)
+
+
+def _within(layout: Layout, place: int, limit: Fraction | float) -> tuple[bool, bool]:
+    """Whether all of a bin lies between -limit and limit, and whether any of it may."""
+    if place == MISSING:
+        return False, False
+    begin, end = (_exact(edge) for edge in bounds(layout, place))
+    return begin >= -limit and end <= limit, begin < limit and end > -limit
+
+
+@lru_cache(maxsize=1024)
+def _sides(layout: Layout, limit: Fraction | float, way: str) -> dict[int, tuple[bool, bool]]:
+    """What is known of each bin already: fractions are compared once per bin, not once per histogram."""
+    del layout, limit, way
+    return {}
 
 
 def _exact(number: Exact) -> Fraction | float:

@@ -15,7 +15,8 @@ from tandem.intervals import Span, length, overlap, subtract, union
 from tandem.records import BUCKET, HOUR, Confusion, Histogram, Moments, Ratio, Value
 from tandem.shown import Window
 from tandem.slo import BURN_WINDOWS
-from tandem.store.read import Kept, Reader
+from tandem.store.file import Kept
+from tandem.store.read import Reader
 
 WINDOW_SECONDS = 28 * 86400
 LATE = 3
@@ -80,6 +81,10 @@ class Measures:
         self.now = now
         self.filters = filters or Filters()
         self.end = -(-window.until // BUCKET) * BUCKET
+        self._series: dict[tuple[str, str, str], list[Kept]] = {}
+        self._ordered: dict[tuple[str, str], list[int]] = {}
+        self._versions: dict[str, str] = {}
+        self._shares: dict[tuple[tuple[tuple[int, str, str], ...], int, int], float] = {}
 
     # -- what there is
 
@@ -87,14 +92,13 @@ class Measures:
     def components(self) -> tuple[Component, ...]:
         """The configured components, then those that only the store knows."""
         known = {component.name for component in self.config.components}
-        sides: dict[str, set[str]] = {}
-        for kept in self.reader.series():
-            if kept.placed.component not in known:
-                signal = self.config.signals.get(kept.placed.signal)
-                sides.setdefault(kept.placed.component, set()).add(signal.side if signal else "model")
+        sides = {name: {self.config.signals[one].side if one in self.config.signals else "model" for one in signals}
+                 for name, signals in self.reader.signals().items() if name not in known}  # fmt: skip
+        counted = self.reader.counted(list(sides)) if sides else set()
         return self.config.components + tuple(
             Component(name, "model" if "model" in found and "system" not in found else "service", name)
             for name, found in sorted(sides.items())
+            if name in counted
         )
 
     @cached_property
@@ -116,28 +120,47 @@ class Measures:
         found = {numbers.get(_identity(source)): source for source in reversed(self.config.sources)}
         return {number: source for number, source in found.items() if number is not None}
 
+    def rank(self, number: int) -> tuple[int, int]:
+        """The place of a source in the order in which sources count."""
+        return self.priority.get(number, len(self.priority)), number
+
     def source_name(self, number: int) -> str:
         """The configured name of a source, or what it reads where it was only imported."""
         source = self.configured.get(number)
         if source is not None:
             return source.name
-        connector, _ = self.reader.sources().get(number, ("", ""))
+        connector, _ = self._known_sources.get(number, ("", ""))
         return f"import:{connector}" if connector else ""
 
     @cached_property
-    def _by_signal(self) -> dict[tuple[str, str], list[Kept]]:
-        found: dict[tuple[str, str], list[Kept]] = {}
-        filters = self.filters
-        for kept in self.reader.series(
-            environment=filters.environment, stage=filters.stage, segment=filters.segment,
-            **({"version": filters.version} if filters.version else {}),
-        ):  # fmt: skip
-            found.setdefault((kept.placed.component, kept.placed.signal), []).append(kept)
+    def _known_sources(self) -> dict[int, tuple[str, str]]:
+        return self.reader.sources()
+
+    def newest_version(self, component: str) -> str:
+        """The newest version of a model whose predictions were counted; "" where none is stated."""
+        found = self._versions.get(component)
+        if found is None:
+            versions = {kept.placed.version for kept in self.series(component, "volume")} - {""}
+            found = self._versions[component] = max(versions, key=lambda text: (len(text), text), default="")
         return found
+
+    @cached_property
+    def _by_signal(self) -> Mapping[tuple[str, str], list[Kept]]:
+        filters = self.filters
+        found = self.reader.by_signal(filters.environment, filters.stage, filters.segment)
+        if not filters.version:
+            return found
+        mine = {key: [kept for kept in some if kept.placed.version == filters.version] for key, some in found.items()}
+        return {key: some for key, some in mine.items() if some}
 
     def series(self, component: str, signal: str, name: str = "") -> list[Kept]:
         """The series of a component's signal under the filters."""
-        return [kept for kept in self._by_signal.get((component, signal), []) if kept.placed.name == name]
+        key = (component, signal, name)
+        found = self._series.get(key)
+        if found is None:
+            some = self._by_signal.get((component, signal), [])
+            found = self._series[key] = [kept for kept in some if kept.placed.name == name]
+        return found
 
     def names(self, component: str, signal: str) -> list[str]:
         """The names that a component's signal has: features, classes."""
@@ -148,13 +171,15 @@ class Measures:
     def asked(self, components: Iterable[str], signals: Iterable[str] = ()) -> list[Asked]:
         """Every signal that the components have in the store or an objective on, with the objective that applies."""
         wanted = set(signals)
+        possible = [one for one in self.config.signals.values() if one.name not in ("feature", "score", "prediction")
+                    and (not wanted or one.name in wanted)]  # fmt: skip
+        objectives: dict[tuple[str, str], list[Objective]] = {}
+        for objective in self.config.objectives:
+            objectives.setdefault((objective.component, objective.stored), []).append(objective)
         found = []
         for component in components:
-            own = [one for one in self.config.objectives if one.component == component]
-            for signal in self.config.signals.values():
-                if (wanted and signal.name not in wanted) or signal.name in ("feature", "score", "prediction"):
-                    continue
-                mine = [one for one in own if one.stored == signal.name]
+            for signal in possible:
+                mine = objectives.get((component, signal.name), [])
                 if mine or self.series(component, signal.name):
                     found += [self._asked(component, signal, one) for one in (mine or (None,))]
         return found
@@ -169,30 +194,41 @@ class Measures:
         return Asked(component, signal, one, target, threshold, one.seconds if one else WINDOW_SECONDS, measure)
 
     def answers(self, asked: Sequence[Asked]) -> list[Answer]:
-        """The merges of all that is asked, with one statement per summary and length of objective window."""
-        groups: dict[tuple[str, int], list[Asked]] = {}
-        for one in asked:
-            groups.setdefault((one.signal.kind, one.window), []).append(one)
-        found: dict[Asked, Answer] = {}
-        for (kind, seconds), some in groups.items():
-            found.update(self._group(kind, seconds, some))
-        return [found[one] for one in asked]
+        """The merges of all that is asked, with one read per summary and length of objective window."""
+        groups: dict[tuple[str, int], list[int]] = {}
+        for place, one in enumerate(asked):
+            groups.setdefault((one.signal.kind, one.window), []).append(place)
+        found: dict[int, Answer] = {}
+        for (kind, seconds), places in groups.items():
+            found.update(zip(places, self._group(kind, seconds, [asked[place] for place in places]), strict=True))
+        return [found[place] for place in range(len(asked))]
 
-    def _group(self, kind: str, seconds: int, asked: Sequence[Asked]) -> dict[Asked, Answer]:
+    def _group(self, kind: str, seconds: int, asked: Sequence[Asked]) -> list[Answer]:
         windows = self._windows(seconds)
-        plain = [one for one in asked if len(self._sources(one)) <= 1 and not self._immature(one)]
-        ids = [kept.id for one in plain for kept in self.series(one.component, one.signal.name)]
-        merges = self.reader.totals(kind, sorted(set(ids)), windows)
-        answers = {}
-        for one in asked:
-            if one in plain:
-                some = self.series(one.component, one.signal.name)
-                values = [self._merge(kind, some, merges, place) for place in range(len(windows))]
-                source = some[0].placed.source if some else 0
-            else:
-                values, source = self._merged_by_source(one, kind, windows)
-            answers[one] = self._answer(one, windows, values, source)
+        apart = [len(self._sources(one)) > 1 or self._immature(one) for one in asked]
+        ids = {kept.id for one, mixed in zip(asked, apart, strict=True) if not mixed
+               for kept in self.series(one.component, one.signal.name)}  # fmt: skip
+        merges = self.reader.totals(kind, sorted(ids), windows)
+        mixes = iter(self._mixed(kind, windows, [one for one, mixed in zip(asked, apart, strict=True) if mixed]))
+        witnesses = self._witnessed(kind, asked)
+        answers = []
+        for one, mixed in zip(asked, apart, strict=True):
+            some = self.series(one.component, one.signal.name)
+            values = next(mixes) if mixed else [self._merge(kind, some, merges, n) for n in range(len(windows))]
+            answer = self._answer(one, windows, values, next(iter(self._sources(one)), 0))
+            answer.witnesses = [(number, self._merge(kind, self._of(one, number), witnesses, 0))
+                                for number in self._sources(one)[1:]]  # fmt: skip
+            answers.append(answer)
         return answers
+
+    def _witnessed(self, kind: str, asked: Sequence[Asked]) -> dict[int, list[Any]]:
+        """What every source that may only bear witness counted in the window."""
+        ids = {kept.id for one in asked for number in self._sources(one)[1:] for kept in self._of(one, number)}
+        return self.reader.totals(kind, sorted(ids), [(self.window.since, self.window.until)])
+
+    def _of(self, one: Asked, number: int) -> list[Kept]:
+        """The series of what is asked that one source has."""
+        return [kept for kept in self.series(one.component, one.signal.name) if kept.placed.source == number]
 
     def _windows(self, seconds: int, end: int | None = None) -> list[Span]:
         """The page's window, the objective's, then the burn windows; all end together."""
@@ -202,8 +238,23 @@ class Measures:
 
     def _sources(self, one: Asked) -> list[int]:
         """The sources that have the signal, in their order."""
-        found = {kept.placed.source for kept in self.series(one.component, one.signal.name)}
-        return sorted(found, key=lambda number: (self.priority.get(number, len(self.priority)), number))
+        key = (one.component, one.signal.name)
+        ordered = self._ordered.get(key)
+        if ordered is None:
+            found = {kept.placed.source for kept in self.series(*key)}
+            ordered = sorted(found, key=lambda number: (self.priority.get(number, len(self.priority)), number))
+            self._ordered[key] = ordered
+        return ordered
+
+    def counting(self, answer: Answer) -> list[Kept]:
+        """The series that steps of an answer are drawn from: those of its source, or of all that add up."""
+        sources = self._sources(answer.asked)
+        counted = sources if self._add_up(sources) else [answer.source]
+        some = self.series(answer.asked.component, answer.asked.signal.name)
+        return [kept for kept in some if kept.placed.source in counted]
+
+    def _add_up(self, sources: Sequence[int]) -> bool:
+        return all(n in self.configured and self.configured[n].common.combine == "sum" for n in sources)
 
     def _immature(self, one: Asked) -> bool:
         return one.signal.name in ("outcome", "error") and self.mature(one.component) < self.end
@@ -213,48 +264,74 @@ class Measures:
         components = sorted({component for component, signal in self._by_signal if signal == "label_coverage"})
         groups = {kept.id: place for place, component in enumerate(components)
                   for kept in self.series(component, "label_coverage")}  # fmt: skip
-        rows = self.reader.steps("ratio", groups, self.end - WINDOW_SECONDS, self.end, 6 * HOUR)
-        return {component: _mature_until([row[1:] for row in rows if row[0] == place], 6 * HOUR, self.end)
-                for place, component in enumerate(components)}  # fmt: skip
+        steps: list[list[tuple[Any, ...]]] = [[] for _ in components]
+        for place, *row in self.reader.steps("ratio", groups, self.end - WINDOW_SECONDS, self.end, 6 * HOUR):
+            steps[place].append(tuple(row))
+        return {component: _mature_until(some, 6 * HOUR, self.end)
+                for component, some in zip(components, steps, strict=True)}  # fmt: skip
 
     def mature(self, component: str) -> int:
         """Up to when a model's labels have come, as far as they usually do; epoch seconds."""
         return self._maturity.get(component, self.end)
 
-    def _merged_by_source(self, one: Asked, kind: str, windows: list[Span]) -> tuple[list[Value | None], int]:
-        """Per window the sum over what each source counts: the first in order that covered it, never two."""
-        sources = self._sources(one)
-        series = self.series(one.component, one.signal.name)
+    def _mixed(self, kind: str, windows: list[Span], asked: Sequence[Asked]) -> list[list[Value | None]]:
+        """Per window the sum over what each source counts: the first in order that covered it, never two.
+
+        What is read over the same stretches is read at once.
+        """
+        plans = [self._plan(one, windows) for one in asked]
+        wanted: dict[tuple[Span, ...], set[int]] = {}
+        for plan in plans:
+            for series, stretches in plan:
+                wanted.setdefault(_distinct(stretches), set()).update(kept.id for kept in series)
+        merges = {spans: self.reader.totals(kind, sorted(ids), spans) for spans, ids in wanted.items()}
+        return [[self._mix(kind, plan, merges, place) for place in range(len(windows))] for plan in plans]
+
+    def _plan(self, one: Asked, windows: list[Span]) -> list[tuple[list[Kept], list[list[Span]]]]:
+        """For each source its series, and the stretches of each window that it counts for."""
         edge = self.mature(one.component) if self._immature(one) else self.end
         spans = [window if place < 2 else (window[0] - self.end + edge, edge) for place, window in enumerate(windows)]
-        values: list[Value | None] = []
-        owned = self._owned(one, sources, min(low for low, _ in spans), max(high for _, high in spans))
-        for since, until in spans:
-            parts = []
-            for number, owns in owned.items():
-                mine = [kept for kept in series if kept.placed.source == number]
-                for low, high in overlap(owns, since, until):
-                    merges = self.reader.totals(kind, [kept.id for kept in mine], [(low, high)])
-                    parts.append(self._merge(kind, mine, merges, 0))
-            values.append(_sum(part for part in parts if part is not None))
-        return values, sources[0] if sources else 0
+        owned = self._owned(one, self._sources(one), min(low for low, _ in spans), max(high for _, high in spans))
+        return [(self._of(one, number), [overlap(owns, *span) for span in spans]) for number, owns in owned.items()]
+
+    def _mix(
+        self, kind: str, plan: list[tuple[list[Kept], list[list[Span]]]],
+        merges: Mapping[tuple[Span, ...], dict[int, list[Any]]], place: int,
+    ) -> Value | None:  # fmt: skip
+        parts = []
+        for series, stretches in plan:
+            spans = _distinct(stretches)
+            parts += [self._merge(kind, series, merges[spans], spans.index(span)) for span in stretches[place]]
+        return _sum(part for part in parts if part is not None)
 
     def _owned(self, one: Asked, sources: list[int], since: int, until: int) -> dict[int, list[Span]]:
         """The stretches that each source counts for; sources that add up all count everywhere."""
         everything = [(since, until)]
-        if len(sources) < 2 or all(
-            number in self.configured and self.configured[number].common.combine == "sum" for number in sources
-        ):
+        if len(sources) < 2 or self._add_up(sources):
             return dict.fromkeys(sources, everything)
         left, owned = everything, {}
         for number in sources:
-            whole = [(-(-low // BUCKET) * BUCKET, high // BUCKET * BUCKET)
-                     for low, high in self.coverage_of(number, one.component, one.signal.name, since, until)]  # fmt: skip
+            seen = self.coverage_of(number, one.component, one.signal.name, since, until)
+            whole = [(-(-low // BUCKET) * BUCKET, high // BUCKET * BUCKET) for low, high in seen]
             mine = [span for low, high in left for span in overlap(union(whole), low, high)]
             owned[number] = mine
             left = subtract(left, union(mine))
         owned[sources[0]] = union([*owned[sources[0]], *left])
         return owned
+
+    def merges(self, kind: str, component: str, signal: str, series: Sequence[Kept]) -> list[tuple[Kept, Any]]:
+        """Some series of a component's signal with their merges over the window, each source where it counts."""
+        one = Asked(component, self.config.signals[signal], None, None, None, 0, "")
+        numbers = {kept.placed.source for kept in self._by_signal.get((component, signal), [])}
+        numbers |= {kept.placed.source for kept in series}
+        sources = sorted(numbers, key=self.rank)
+        found: list[tuple[Kept, Any]] = []
+        for number, owns in self._owned(one, sources, self.window.since, self.window.until).items():
+            mine = {kept.id: kept for kept in series if kept.placed.source == number}
+            spans = overlap(owns, self.window.since, self.window.until)
+            for place, some in self.reader.totals(kind, sorted(mine), spans).items():
+                found += [(mine[place], merge) for merge in some if merge is not None]
+        return found
 
     def _merge(self, kind: str, series: Sequence[Kept], merges: Mapping[int, list[Any]], place: int) -> Value | None:
         parts: list[Value] = []
@@ -288,17 +365,9 @@ class Measures:
         since, until = windows[0]
         answer.coverage = self.coverage(one, since, until)
         answer.objective_coverage = self.coverage(one, *windows[1])
-        answer.stale = self.late(one, source)
+        answer.stale = self.late(source)
         answer.labels = not (one.signal.name in ("outcome", "error") and self.series(one.component, "volume"))
-        answer.witnesses = [(number, self._one_source(one, number)) for number in self._sources(one)[1:]]
         return answer
-
-    def _one_source(self, one: Asked, number: int) -> Value | None:
-        mine = [kept for kept in self.series(one.component, one.signal.name) if kept.placed.source == number]
-        merges = self.reader.totals(
-            one.signal.kind, [kept.id for kept in mine], [(self.window.since, self.window.until)]
-        )
-        return self._merge(one.signal.kind, mine, merges, 0)
 
     def counts(self, one: Asked, value: Value | None) -> tuple[int, int] | None:
         """Good and total of a merge, as the signal (or the measure that the objective names) defines them."""
@@ -343,20 +412,26 @@ class Measures:
 
     def coverage_of(self, source: int, component: str, signal: str, since: int, until: int) -> list[Span]:
         """What a source vouches for of one signal, its own statement first, else that for all of the source."""
-        own = self.coverage_spans.get((source, component, signal))
-        spans = own if own is not None else self.coverage_spans.get((source, "", ""), [])
-        return overlap(spans, since, until)
+        return overlap(self.coverage_spans.get(self._vouched(source, component, signal), []), since, until)
+
+    def _vouched(self, source: int, component: str, signal: str) -> tuple[int, str, str]:
+        """Under which name a source vouches for a signal: its own, its component's, or all of the source's."""
+        names = ((source, component, signal), (source, component, ""), (source, "", signal))
+        return next((name for name in names if name in self.coverage_spans), (source, "", ""))
 
     def coverage(self, one: Asked, since: int, until: int) -> float | None:
-        """The share of [since, until), up to now, that some source of the signal vouches for; None before any source."""
+        """The share of [since, until), up to now, that some source vouches for; None before any source."""
         until = min(until, self.now)
         sources = self._sources(one) or [number for number, source in self.configured.items()
                                          if one.component in source.common.component]  # fmt: skip
         if not sources or until <= since:
             return None
-        found = union(span for number in sources
-                      for span in self.coverage_of(number, one.component, one.signal.name, since, until))  # fmt: skip
-        return length(found) / (until - since)
+        names = tuple(self._vouched(number, one.component, one.signal.name) for number in sources)
+        share = self._shares.get((names, since, until))
+        if share is None:
+            found = union(span for name in names for span in overlap(self.coverage_spans.get(name, []), since, until))
+            share = self._shares[names, since, until] = length(found) / (until - since)
+        return share
 
     @cached_property
     def newest(self) -> dict[int, int]:
@@ -365,10 +440,16 @@ class Measures:
 
     def seen_until(self, source: int) -> int:
         """Up to when a source vouches for anything, or its newest data where it vouches for nothing."""
-        ends = [spans[-1][1] for (number, _, _), spans in self.coverage_spans.items() if number == source and spans]
-        return max([*ends, self.newest.get(source, 0)])
+        return max(self._vouched_until.get(source, 0), self.newest.get(source, 0))
 
-    def late(self, one: Asked, source: int) -> bool:
+    @cached_property
+    def _vouched_until(self) -> dict[int, int]:
+        ends: dict[int, int] = {}
+        for (source, _, _), spans in self.coverage_spans.items():
+            ends[source] = max(ends.get(source, 0), spans[-1][1] if spans else 0)
+        return ends
+
+    def late(self, source: int) -> bool:
         """Whether the source's newest data is older than its declared interval allows."""
         if not source:
             return False
@@ -391,6 +472,10 @@ def verdict(answer: Answer) -> slo.Verdict:
 
 def _identity(source: Source) -> tuple[str, str]:
     return source.common.connector, source.connector.scope(source.config)
+
+
+def _distinct(stretches: Iterable[Sequence[Span]]) -> tuple[Span, ...]:
+    return tuple(sorted({span for some in stretches for span in some}))
 
 
 def _sum(parts: Iterable[Value]) -> Value | None:
@@ -416,9 +501,15 @@ def _events(value: Value) -> int:
 
 def _mature_until(steps: Sequence[tuple[Any, ...]], width: int, end: int) -> int:
     """The end of the last step whose label coverage reached MATURE of the median of all steps."""
-    shares = [(start, Fraction(int(good), int(total))) for start, good, total in steps if total]
-    if not shares:
+    counted = [(start, int(good), int(total)) for start, good, total in steps if total]
+    if not counted:
         return end
-    plateau = sorted(share for _, share in shares)[len(shares) // 2]
-    ripe: list[int] = [start for start, share in shares if plateau and share >= MATURE * plateau]
-    return min(end, ripe[-1] + width) if ripe else shares[0][0]
+    # Nearest floats keep the order of shares; those that are equal as floats are compared exactly.
+    by_share = sorted(counted, key=lambda step: step[1] / step[2])
+    middle = by_share[len(counted) // 2]
+    near = [step for step in counted if step[1] / step[2] == middle[1] / middle[2]]
+    below = sum(step[1] / step[2] < middle[1] / middle[2] for step in counted)
+    plateau = sorted(Fraction(good, total) for _, good, total in near)[len(counted) // 2 - below]
+    low = MATURE * plateau
+    ripe = [start for start, good, total in counted if plateau and good * low.denominator >= low.numerator * total]
+    return min(end, ripe[-1] + width) if ripe else counted[0][0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
-from tandem import bins, drifting, shows, slo, sourcing, wording
+from tandem import bins, drifting, shows, slo, sourcing, stepped, wording
 from tandem.config import Component, Config
 from tandem.measure import GRACE, LATE, Answer, Asked, Filters, Measures, verdict
-from tandem.records import BUCKET, HOUR, Event, Histogram, Ratio
+from tandem.records import HOUR, Event, Histogram, Ratio
 from tandem.shown import (
     STATES,
     Band,
@@ -29,6 +30,7 @@ from tandem.shown import (
     Window,
     worst,
 )  # fmt: skip
+from tandem.stepped import Share
 from tandem.store.file import Store
 from tandem.store.read import Reader, step_for
 
@@ -84,16 +86,16 @@ def overview(
     rows = _rows(chosen, shown)
     step = step_for(window.since, window.until, SPARK)
     changes = _changes(measures, window, [one.name for one in chosen], environment)
+    sparks, lines = _drawn(measures, cells, step)
     return Overview(
         window=window, as_of=measures.reader.as_of, step=step, now=now,
         newest=_newest(measures), late=_late(measures),
         services=sum(kind == "service" for kind in kinds.values()),
         models=sum(kind == "model" for kind in kinds.values()),
         attention={"system": _attention(shown, kinds, "service"), "model": _attention(shown, kinds, "model")},
-        cards={"system": _cards(measures, cells, shown, SYSTEM, step),
-               "model": _cards(measures, cells, shown, MODEL, step)},
+        cards={"system": _cards(cells, shown, sparks, SYSTEM), "model": _cards(cells, shown, sparks, MODEL)},
         columns={"system": _columns(shown, SYSTEM, measures.config), "model": _columns(shown, MODEL, measures.config)},
-        rows=rows, lines=_lines(measures, cells), changes=tuple(changes[:CHANGES]), truncated=max(0, len(changes) - CHANGES),
+        rows=rows, lines=lines, changes=tuple(changes[:CHANGES]), truncated=max(0, len(changes) - CHANGES),
     )  # fmt: skip
 
 
@@ -190,13 +192,8 @@ def _cell(measures: Measures, answer: Answer, spark: tuple[float | None, ...] = 
         good=answer.good, total=answer.total, coverage=answer.coverage, source=measures.source_name(answer.source),
         objective=_objective(answer), spark=spark,
         spark_target=float(asked.target) if asked.target is not None else None,
-        version=_newest_version(measures, asked.component) if signal.side == "model" else "",
+        version=measures.newest_version(asked.component) if signal.side == "model" else "",
     )  # fmt: skip
-
-
-def _newest_version(measures: Measures, component: str) -> str:
-    versions = {kept.placed.version for kept in measures.series(component, "volume")} - {""}
-    return max(versions, key=lambda text: (len(text), text), default="")
 
 
 def _text(answer: Answer, value: float | None) -> tuple[str, str]:
@@ -234,7 +231,7 @@ def _objective(answer: Answer) -> Objective | None:
         return None
     good, total = answer.objective or (0, 0)
     left = slo.budget_left(good, total, asked.target)
-    burns = {name: slo.burn(*answer.burns[seconds], asked.target) for name, seconds in slo.BURN_WINDOWS.items()}
+    burns = {name: slo.burn_number(*answer.burns[seconds], asked.target) for name, seconds in slo.BURN_WINDOWS.items()}
     given = asked.objective
     name = (given.name if given else "") or f"{asked.component} {asked.measure or asked.signal.name}"
     return Objective(
@@ -242,28 +239,43 @@ def _objective(answer: Answer) -> Objective | None:
         threshold=float(asked.threshold) if asked.threshold is not None else None,
         budget_left=float(left) if left is not None else None,
         events_left=float(slo.events_left(good, total, asked.target)) if total else None,
-        burn={name: float(rate) if rate is not None else None for name, rate in burns.items()}, good=good, total=total,
+        burn=burns, good=good, total=total,
     )  # fmt: skip
 
 
 def _cards(
-    measures: Measures, answers: Mapping[tuple[str, str], Answer], shown: Mapping[tuple[str, str], Cell],
-    signals: Sequence[str], step: int,
+    answers: Mapping[tuple[str, str], Answer], shown: Mapping[tuple[str, str], Cell], sparks: Mapping[str, Share],
+    signals: Sequence[str],
 ) -> tuple[Card, ...]:  # fmt: skip
     cards = []
     for signal in signals:
         mine = [key for key in shown if _column(key[1]) == signal]
         if mine:
-            cards.append(_card(measures, [answers[key] for key in mine], [shown[key] for key in mine], step))
+            cards.append(_card([answers[key] for key in mine], [shown[key] for key in mine], sparks[signal]))
     return tuple(cards)
 
 
-def _card(measures: Measures, answers: Sequence[Answer], cells: Sequence[Cell], step: int) -> Card:
+def _drawn(
+    measures: Measures, answers: Mapping[tuple[str, str], Answer], step: int
+) -> tuple[dict[str, Share], tuple[Line, ...]]:
+    """The sparkline of each card and the lines of the timeline, read together."""
+    columns: dict[str, list[Answer]] = {}
+    for (_, signal), answer in answers.items():
+        columns.setdefault(_column(signal), []).append(answer)
+    lines = _lines(measures, answers)
+    found = stepped.shares(
+        measures, [*((some, step) for some in columns.values()), *((some, line.step) for line, some in lines)]
+    )
+    drawn = tuple(_line_of(measures, line, some, points)
+                  for (line, some), points in zip(lines, found[len(columns) :], strict=True))  # fmt: skip
+    return dict(zip(columns, found, strict=False)), drawn
+
+
+def _card(answers: Sequence[Answer], cells: Sequence[Cell], spark: Share) -> Card:
     """One signal over all its components: counts add up; state and budget are the worst one's."""
     first = min(cells, key=_badness)
     counted = [cell for cell in cells if cell.good is not None and cell.total]
     good, total = sum(cell.good or 0 for cell in counted), sum(cell.total or 0 for cell in counted)
-    spark = _spark(measures, answers, step)
     thresholds = {answer.asked.threshold for answer in answers}
     signal = answers[0].asked.signal
     words = signal.of.replace("{threshold}", _threshold(answers[0].asked) if len(thresholds) == 1 else "their bound")
@@ -287,84 +299,37 @@ def _badness(cell: Cell) -> tuple[int, float]:
 
 def _spark(measures: Measures, answers: Sequence[Answer], step: int) -> tuple[float | None, ...]:
     """Share of good per step, merged over the answers' components."""
-    good_total: dict[int, list[int]] = {}
-    for kind in ("ratio", "confusion", "histogram"):
-        some = [answer for answer in answers if answer.asked.signal.kind == kind]
-        for start, good, total in _steps(measures, some, step):
-            cell = good_total.setdefault(start, [0, 0])
-            cell[0] += good
-            cell[1] += total
-    first = measures.window.since // step * step
-    starts = range(first, measures.window.until, step)
-    return tuple(good_total[t][0] / good_total[t][1] if good_total.get(t, [0, 0])[1] else None for t in starts)
-
-
-def _steps(measures: Measures, answers: Sequence[Answer], step: int) -> list[tuple[int, int, int]]:
-    """(start of step, good, total) of answers of one summary."""
-    if not answers:
-        return []
-    kind = answers[0].asked.signal.kind
-    groups: dict[int, int] = {}
-    meaning: list[tuple[Asked, int]] = []
-    for answer in answers:
-        for kept in measures.series(answer.asked.component, answer.asked.signal.name):
-            if kept.placed.source == answer.source:
-                key = (answer.asked, kept.layout)
-                if key not in meaning:
-                    meaning.append(key)
-                groups[kept.id] = meaning.index(key)
-    if kind == "ratio":
-        groups = dict.fromkeys(groups, 0)
-    finest = HOUR if answers[0].asked.signal.width == HOUR else BUCKET
-    rows = measures.reader.steps(kind, groups, measures.window.since, measures.window.until, max(step, finest), finest)
-    if kind == "ratio":
-        return [(start, int(good), int(total)) for _, start, good, total in rows]
-    return _counted_steps(measures, kind, meaning, rows)
-
-
-def _counted_steps(
-    measures: Measures, kind: str, meaning: Sequence[tuple[Asked, int]], rows: Sequence[tuple[Any, ...]]
-) -> list[tuple[int, int, int]]:
-    merges: dict[tuple[int, int], dict[Any, tuple[Any, ...]]] = {}
-    for row in rows:
-        key = row[2] if kind == "histogram" else (row[2], row[3])
-        merges.setdefault((row[0], row[1]), {})[key] = row[3:] if kind == "histogram" else row[4:]
-    found = []
-    for (group, start), merge in merges.items():
-        asked, layout = meaning[group]
-        kept = next(k for k in measures.series(asked.component, asked.signal.name) if k.layout == layout)
-        counts = measures.counts(asked, measures.value(kind, kept, merge))
-        if counts:
-            found.append((start, *counts))
-    return found
+    return stepped.shares(measures, [(answers, step)])[0]
 
 
 # -- timeline
 
 
-def _lines(measures: Measures, answers: Mapping[tuple[str, str], Answer]) -> tuple[Line, ...]:
-    found: list[Line] = []
+def _lines(measures: Measures, answers: Mapping[tuple[str, str], Answer]) -> list[tuple[Line, list[Answer]]]:
+    """The lines of the timeline, still without points, and the answers that they are drawn from."""
+    found: list[tuple[Line, list[Answer]]] = []
     for title, side, names in (
         ("Good requests", "system", ("request_success",)), ("Checks answered", "system", ("availability",)),
         ("Correct predictions", "model", ("outcome",)), ("Predictions within tolerance", "model", ("error",)),
     ):  # fmt: skip
         some = [answer for (_, signal), answer in answers.items() if signal in names and answer.seen]
-        if some and not any(line.side == side for line in found):
+        if some and not any(line.side == side for line, _ in found):
             targets = {answer.asked.target for answer in some}
             target = float(next(iter(targets)) or 0) if len(targets) == 1 and None not in targets else None
-            found.append(_line(measures, title, target, some))
-    return tuple(found)
+            found.append((_line(measures, title, target, some), some))
+    return found
 
 
 def _line(measures: Measures, title: str, target: float | None, answers: Sequence[Answer]) -> Line:
-    """Share of good per step; a model's steps are wide enough to hold some labelled predictions each."""
-    side, since, until = answers[0].asked.signal.side, measures.window.since, measures.window.until
-    points = POINTS
+    """A line without points; a model's steps are wide enough to hold some labelled predictions each."""
+    side, points = answers[0].asked.signal.side, POINTS
     if side == "model":
         points = max(FEWEST, min(POINTS, sum(answer.total or 0 for answer in answers) // PER_POINT))
-    step = step_for(since, until, points)
-    shares = _spark(measures, answers, step)
-    return Line(title, side, target, shares, _immature(measures, answers, step, len(shares)), step)
+    return Line(title, side, target, (), step=step_for(measures.window.since, measures.window.until, points))
+
+
+def _line_of(measures: Measures, line: Line, answers: Sequence[Answer], points: Share) -> Line:
+    return replace(line, points=points, immature=_immature(measures, answers, line.step, len(points)))
 
 
 def _immature(measures: Measures, answers: Sequence[Answer], step: int, points: int) -> tuple[bool, ...]:
@@ -378,12 +343,10 @@ def _immature(measures: Measures, answers: Sequence[Answer], step: int, points: 
 def _changes(measures: Measures, window: Window, components: Sequence[str], environment: str) -> list[Change]:
     if not components:
         return []
-    events = measures.reader.events(window.since, window.until, components=components, environment=environment)
-    newest: dict[tuple[int, str, str], tuple[int, Event]] = {}
-    for source, event in events:
-        newest[source, event.kind, event.key] = (source, event)
+    events = measures.reader.events(window.since, window.until, components=components, environment=environment,
+                                    newest=True)  # fmt: skip
     models = {one.name for one in measures.components if one.kind == "model"}
-    found = [_change(measures, source, event, models) for source, event in newest.values() if event.kind in LANES]
+    found = [_change(measures, source, event, models) for source, event in events if event.kind in LANES]
     found += _drift_changes(measures, window, components)
     return sorted(found, key=lambda change: (change.ts, change.kind, change.key))
 
@@ -452,7 +415,8 @@ def _component_lines(measures: Measures, answers: Sequence[Answer]) -> tuple[Lin
     found = []
     for answer in answers:
         if answer.asked.target is not None and answer.seen:
-            found.append(_line(measures, answer.asked.signal.title, float(answer.asked.target), [answer]))
+            line = _line(measures, answer.asked.signal.title, float(answer.asked.target), [answer])
+            found.append(_line_of(measures, line, [answer], _spark(measures, [answer], line.step)))
     return tuple(found)
 
 
@@ -466,8 +430,10 @@ def _band(measures: Measures, component: str, step: int) -> Band | None:
     parts: dict[int, dict[int, dict[int, tuple[int, int]]]] = {}
     for layout, start, place, n, total in rows:
         parts.setdefault(start, {}).setdefault(layout, {})[place] = (n, total)
-    merged = {start: bins.merge([_histogram(measures, layouts[layout], cells) for layout, cells in some.items()]).histogram
-              for start, some in parts.items()}  # fmt: skip
+    merged = {
+        start: bins.merge([_histogram(measures, layouts[layout], cells) for layout, cells in some.items()]).histogram
+        for start, some in parts.items()
+    }
     starts = range(measures.window.since // step * step, measures.window.until, step)
     edges = _common_edges(merged.values())
     quantiles = {
@@ -506,11 +472,9 @@ def _features(measures: Measures, component: str, step: int) -> tuple[FeatureDri
 
 def _confusion(measures: Measures, component: str) -> Mapping[tuple[str, str], int]:
     series = measures.series(component, "outcome")
-    merges = measures.reader.totals("confusion", [kept.id for kept in series],
-                                    [(measures.window.since, measures.window.until)])  # fmt: skip
     total: dict[tuple[str, str], int] = {}
-    for [cells] in merges.values():
-        for key, cell in (cells or {}).items():
+    for _, cells in measures.merges("confusion", component, "outcome", series):
+        for key, cell in cells.items():
             total[key] = total.get(key, 0) + int(cell[0])
     return total
 
@@ -524,11 +488,9 @@ def _segments(
                                                 environment=measures.filters.environment)
         if kept.placed.segment and measures.filters.version in ("", kept.placed.version)
     ]  # fmt: skip
-    merges = measures.reader.totals("confusion", [kept.id for kept in series],
-                                    [(measures.window.since, measures.window.until)])  # fmt: skip
     counts: dict[str, list[int]] = {}
-    for kept in series:
-        for key, cell in (merges.get(kept.id, [None])[0] or {}).items():
+    for kept, cells in measures.merges("confusion", component, "outcome", series):
+        for key, cell in cells.items():
             mine = counts.setdefault(kept.placed.segment, [0, 0])
             mine[0] += int(cell[0]) if key[0] == key[1] else 0
             mine[1] += int(cell[0])

@@ -10,7 +10,7 @@ from tandem.config import Component
 from tandem.measure import Answer, Measures
 from tandem.records import Confusion, Event, Histogram, Moments, Ratio, merged
 from tandem.shown import Cell, worst
-from tandem.store.read import Kept
+from tandem.store.file import Kept
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 BURNS = ("5m", "1h", "6h", "3d")
@@ -141,10 +141,7 @@ def _task(measures: Measures, component: str, confusion: Confusion) -> str | Non
 
 
 def _merges(measures: Measures, component: str, signal: str, kind: str, name: str) -> list[tuple[Kept, Any]]:
-    series = measures.series(component, signal, name)
-    window = (measures.window.since, measures.window.until)
-    merges = measures.reader.totals(kind, [kept.id for kept in series], [window])
-    return [(kept, merges[kept.id][0]) for kept in series if merges.get(kept.id, [None])[0] is not None]
+    return measures.merges(kind, component, signal, measures.series(component, signal, name))
 
 
 def _ratio(measures: Measures, component: str, signal: str) -> Ratio:
@@ -197,10 +194,17 @@ def _errors(measures: Measures, component: str) -> dict[str, Any]:
 
 
 def _versions(measures: Measures, component: str) -> list[dict[str, Any]]:
-    """The registered versions of a model as of this load, with the aliases that point at them."""
-    until = measures.end
-    known = measures.reader.events(0, until, components=[component], kinds=["release", "promotion"],
+    """The registered versions of a model as of this load, with the aliases that point at them.
+
+    Of a model that two sources know, the first in their order says it.
+    """
+    known = measures.reader.events(0, measures.end, components=[component], kinds=["release", "promotion"],
                                    environment=measures.filters.environment)  # fmt: skip
+    says: dict[str, int] = {}
+    for source, event in sorted(known, key=lambda pair: measures.rank(pair[0])):
+        if event.kind == "release":
+            says.setdefault(dict(event.labels).get("model", ""), source)
+    known = [pair for pair in known if says.get(dict(pair[1].labels).get("model", "")) == pair[0]]
     aliases: dict[tuple[str, str], str] = {}
     for _, event in sorted(known, key=lambda pair: (pair[1].ts_latest or pair[1].ts, pair[1].ts)):
         labels = dict(event.labels)
@@ -209,7 +213,7 @@ def _versions(measures: Measures, component: str) -> list[dict[str, Any]]:
     rows = []
     for _, event in known:
         labels = dict(event.labels)
-        if event.kind == "release" and "model" in labels:
+        if event.kind == "release" and "model" in labels and measures.filters.version in ("", event.version):
             mine = sorted(alias for (model, alias), version in aliases.items()
                           if model == labels["model"] and version == event.version)  # fmt: skip
             rows.append({
@@ -221,23 +225,20 @@ def _versions(measures: Measures, component: str) -> list[dict[str, Any]]:
 
 def _samples(measures: Measures, component: str) -> list[dict[str, Any]]:
     filters = measures.filters
+    order = sorted(measures.reader.sources(), key=measures.rank)
     return [
         {"name": series.name, "value": value, "step": step, "ts": times.text(ts), "run": run or None,
          "version": series.version or None, "source": measures.source_name(series.source), "stage": series.stage}
         for series, ts, run, step, value in measures.reader.samples(
-            component, measures.window.since, measures.window.until)
-        if filters.version in ("", series.version)
+            component, measures.window.since, measures.window.until, order)
+        if filters.version in ("", series.version) and filters.stage in ("production", series.stage)
     ]  # fmt: skip
 
 
 def _events(measures: Measures, component: str) -> list[tuple[int, Event]]:
     found = measures.reader.events(measures.window.since, measures.window.until, components=[component],
-                                   environment=measures.filters.environment)  # fmt: skip
-    newest: dict[tuple[int, str, str], tuple[int, Event]] = {}
-    for source, event in found:
-        newest[source, event.kind, event.key] = (source, event)
-    version = measures.filters.version
-    return [pair for pair in newest.values() if version in ("", pair[1].version)]
+                                   environment=measures.filters.environment, newest=True)  # fmt: skip
+    return [pair for pair in found if measures.filters.version in ("", pair[1].version)]
 
 
 def _event(measures: Measures, source: int, event: Event) -> dict[str, Any]:

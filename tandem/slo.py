@@ -72,18 +72,31 @@ def budget_left(good: int, total: int, target: Fraction) -> Fraction | None:
 
     None without events.
     """
-    spent = burn(good, total, target)
-    return None if spent is None else 1 - spent
+    spent, budget = _spent(good, total, target)
+    return Fraction(budget - spent, budget) if total else None
 
 
 def events_left(good: int, total: int, target: Fraction) -> Fraction:
     """Bad events that the budget still allows, (1 - target) * total - bad; negative when overspent."""
-    return (1 - target) * total - (total - good)
+    spent, budget = _spent(good, total, target)
+    return Fraction(budget - spent, target.denominator)
 
 
 def burn(good: int, total: int, target: Fraction) -> Fraction | None:
     """Burn rate over the look-back that was counted, (bad / total) / (1 - target); None without events."""
-    return Fraction(total - good, total) / (1 - target) if total else None
+    spent, budget = _spent(good, total, target)
+    return Fraction(spent, budget) if total else None
+
+
+def burn_number(good: int, total: int, target: Fraction) -> float | None:
+    """The float nearest to `burn`: whole numbers divide as exactly as fractions do, and ten times as fast."""
+    spent, budget = _spent(good, total, target)
+    return spent / budget if total else None
+
+
+def _spent(good: int, total: int, target: Fraction) -> tuple[int, int]:
+    """Bad events, and those that the budget allows, both times the target's denominator."""
+    return (total - good) * target.denominator, total * (target.denominator - target.numerator)
 
 
 def largest_burn(target: Fraction, base: Fraction = Fraction(0)) -> Fraction:
@@ -235,29 +248,37 @@ def _why_empty(coverage: float | None, stale: bool, labels: bool) -> str:
     return "no traffic: nothing happened in this window"
 
 
+@cache
+def _limits(target: Fraction, window: int) -> tuple[tuple[Rule, int, int], ...]:
+    """The rules that can fire, each with the error ratio above which it does, as numerator and denominator."""
+    shares = [(rule, rule.factor * (1 - target)) for rule in rules(target, window)]
+    return tuple((rule, share.numerator, share.denominator) for rule, share in shares)
+
+
 def _fired(target: Fraction, burns: Mapping[int, Totals], window: int, evidence: int) -> list[Verdict]:
     """What the burn rules say, worst first."""
     found = []
-    for rule in rules(target, window):
-        long, short = burns.get(rule.long, (0, 0)), burns.get(rule.short, (0, 0))
-        rates = burn(*long, target), burn(*short, target)
-        if any(rate is None or rate <= rule.factor for rate in rates):
+    for rule, above, of in _limits(target, window):
+        (good, total), (short_good, short_total) = burns.get(rule.long, (0, 0)), burns.get(rule.short, (0, 0))
+        bad = total - good
+        if bad * of <= total * above or (short_total - short_good) * of <= short_total * above:
             continue
-        bad = long[1] - long[0]
-        said = f"burning {float(rates[0] or 0):.3g} times the budget over the last {_SPOKEN[rule.long]}"
+        rate = burn_number(good, total, target) or 0
+        said = f"burning {rate:.3g} times the budget over the last {_SPOKEN[rule.long]}"
         if bad < evidence and rule.severity == "page":
-            found.append(Verdict("at risk", f"{said}, but on only {bad} bad of {long[1]:,}: not enough to page"))
+            found.append(Verdict("at risk", f"{said}, but on only {bad} bad of {total:,}: not enough to page"))
         elif bad >= evidence:
             state: State = "breached" if rule.severity == "page" else "at risk"
-            found.append(Verdict(state, f"{said} ({bad:,} bad of {long[1]:,})"))
+            found.append(Verdict(state, f"{said} ({bad:,} bad of {total:,})"))
     return found
 
 
 def _overspent(good: int, total: int, target: Fraction) -> list[Verdict]:
-    left = budget_left(good, total, target)
-    if left is None or left >= 0:
+    spent, budget = _spent(good, total, target)
+    if spent <= budget:
         return []
-    return [Verdict("breached", f"{total - good:,} bad of {total:,}: {percent(-left)} more than the budget allows")]
+    over = Fraction(spent - budget, budget)
+    return [Verdict("breached", f"{total - good:,} bad of {total:,}: {percent(over)} more than the budget allows")]
 
 
 def _quiet(good: int, total: int, target: Fraction, stale: bool) -> Verdict:
@@ -267,7 +288,7 @@ def _quiet(good: int, total: int, target: Fraction, stale: bool) -> Verdict:
         return Verdict("at risk", f"only {percent(left)} of the budget is left")
     if stale:
         return Verdict("unknown", "stale: the source is later than its declared interval")
-    needed = math.ceil(1 / (1 - target))
+    needed = -(-target.denominator // (target.denominator - target.numerator))
     if total < needed:
         return Verdict(
             "unknown", f"not enough evidence: {total:,} seen, a target of {percent(target)} needs {needed:,} or more"
@@ -277,7 +298,7 @@ def _quiet(good: int, total: int, target: Fraction, stale: bool) -> Verdict:
 
 def percent(share: Fraction) -> str:
     """A share in %, three digits; what is not 0 or 100 % is never rounded to it."""
-    number = float(share * 100)
+    number = 100 * share.numerator / share.denominator
     text = f"{number:.3g}" if abs(number) < 100 else f"{number:.0f}"
     if float(text) in (0.0, 100.0) and share not in (0, 1):
         text = f"{number:.10g}"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 
 def percent(good: int, total: int) -> str:
     """A share in percent, cut and not rounded near 1, so that "100 %" means all of them."""
-    share = Fraction(good, total) * 100
-    if share in (0, 100):
-        return f"{int(share)} %"
-    missing = float(100 - share)
+    if good in (0, total):
+        return "100 %" if good else "0 %"
+    missing = 100 * (total - good) / total
     digits = 1 if missing >= 1 else 2 if missing >= 0.1 else 3 if missing >= 0.01 else 4
-    scaled = share * 10**digits
-    cut = scaled.numerator // scaled.denominator
+    cut = 100 * good * 10**digits // total
     whole, part = divmod(cut, 10**digits)
     return f"{whole}.{part:0{digits}d} %"
 

@@ -60,6 +60,35 @@ class Placed:
     width: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One series of the store."""
+
+    id: int
+    placed: Placed
+    layout: int
+
+
+class Known:
+    """The series of a registry as readers look for them; grows with it."""
+
+    def __init__(self) -> None:
+        self.all: list[Kept] = []
+        self.by_signal: dict[tuple[str, str, str], dict[tuple[str, str], list[Kept]]] = {}
+        """By (environment, stage, segment), then by (component, signal)."""
+        self.signals: dict[str, set[str]] = {}
+        """Which signals each component has."""
+
+    def grow(self, series: dict[tuple[Placed, int], int]) -> None:
+        """Take in the series made since the last time."""
+        for (placed, layout), number in list(series.items())[len(self.all) :]:
+            kept = Kept(number, placed, layout)
+            group = self.by_signal.setdefault((placed.environment, placed.stage, placed.segment), {})
+            group.setdefault((placed.component, placed.signal), []).append(kept)
+            self.signals.setdefault(placed.component, set()).add(placed.signal)
+            self.all.append(kept)
+
+
 class Store:
     """An open store. `lock` serialises writers; readers take `cursor()` and are never blocked."""
 
@@ -69,6 +98,10 @@ class Store:
         self.read_only = read_only
         self.connection = _open(path, read_only)
         self._local = threading.local()
+        self._known: tuple[Registry | None, Known] = (None, Known())
+        self._growing = threading.Lock()
+        self.newest: tuple[int, dict[int, tuple[int, int, int]]] = (0, {})
+        """As of a load: the ends of the newest bucket, hour and event of each source."""
         self.names = Registry(self.connection)
         self.commits = threading.Condition()
 
@@ -84,6 +117,16 @@ class Store:
         cursor = self.connection.cursor()
         cursor.execute("USE store")
         return cursor
+
+    def known(self) -> Known:
+        """The series as readers look for them."""
+        with self._growing:
+            names = self.names
+            if self._known[0] is not names:
+                self._known = (names, Known())
+            if len(self._known[1].all) < len(names.series):
+                self._known[1].grow(names.series)
+            return self._known[1]
 
     def version(self) -> int:
         """The highest load committed; 0 for an empty store."""
@@ -145,6 +188,7 @@ class Registry:
         rows = cursor.execute("SELECT id, spec FROM layout").fetchall()
         self.layout_specs: dict[int, str] = dict(rows)
         self.layout_ids = {spec: number for number, spec in rows}
+        self._layouts: dict[int, Layout] = {}
         self.categories: dict[int, dict[str, int]] = {}
         for layout, place, value in cursor.execute("SELECT layout, bin, value FROM category").fetchall():
             self.categories.setdefault(layout, {})[value] = place
@@ -178,6 +222,12 @@ class Registry:
 
     def layout(self, number: int) -> Layout:
         """The layout of that number, categories with the values they have now."""
+        found = self._layouts.get(number)
+        if found is None or (found.kind == "categories" and len(found.values) != len(self.categories.get(number, {}))):
+            found = self._layouts[number] = self._read(number)
+        return found
+
+    def _read(self, number: int) -> Layout:
         spec = json.loads(self.layout_specs[number])
         spec.pop("of", None)
         spec["edges"] = tuple(spec["edges"])

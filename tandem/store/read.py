@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from tandem.intervals import Span, union
 from tandem.records import BUCKET, DAY, HOUR, Event
-from tandem.store.file import Placed, Store
+from tandem.store.file import Kept, Placed, Store
 from tandem.store.tables import KINDS, TIERS, Kind
 from tandem.store.write import event_of
 
@@ -18,18 +18,18 @@ STEPS = (300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 34
 """Widths that a chart's step may have, in seconds; each is a multiple of the tier it is read from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """One series of the store."""
-
-    id: int
-    placed: Placed
-    layout: int
+Ends = tuple[int, int, int]
+"""Ends of the newest bucket, hour and event of a source."""
 
 
 def step_for(since: int, until: int, points: int) -> int:
     """The smallest step that cuts [since, until) into at most `points`."""
     return next((step for step in STEPS if (until - since) <= step * points), STEPS[-1])
+
+
+def tier_of(step: int, finest: int) -> int:
+    """The coarsest tier from which steps of that width can be read."""
+    return max(width for width in TIERS if (width <= max(step, finest) and step % width == 0) or width == finest)
 
 
 def pieces(since: int, until: int, finest: int) -> list[tuple[int, int, int]]:
@@ -62,14 +62,18 @@ class Reader:
 
     def series(self, **wanted: object) -> list[Kept]:
         """Every series whose fields equal the wanted ones; a tuple, list or set means any of them."""
-        names = self.store.names
         tests = [(field, value if isinstance(value, (set, tuple, list, frozenset)) else (value,))
                  for field, value in wanted.items()]  # fmt: skip
-        return [
-            Kept(number, placed, layout)
-            for (placed, layout), number in list(names.series.items())
-            if all(getattr(placed, field) in values for field, values in tests)
-        ]
+        return [kept for kept in self.store.known().all
+                if all(getattr(kept.placed, field) in values for field, values in tests)]  # fmt: skip
+
+    def by_signal(self, environment: str, stage: str, segment: str) -> Mapping[tuple[str, str], list[Kept]]:
+        """The series of each (component, signal) in one environment, stage and segment."""
+        return self.store.known().by_signal.get((environment, stage, segment), {})
+
+    def signals(self) -> Mapping[str, set[str]]:
+        """The signals of each component, in every environment and stage."""
+        return dict(self.store.known().signals)
 
     def totals(
         self, kind: str, ids: Sequence[int], windows: Sequence[Span], finest: int = BUCKET
@@ -77,26 +81,23 @@ class Reader:
         """For each series a list with one merge per window.
 
         A merge is a tuple of the values (ratio, moments), or {key: values} for summaries with keys; None where the
-        series has no row in the window.
+        series has no row in the window. Of series with hour buckets the whole hours inside a window count.
         """
-        if not ids or not windows:
+        wide = [one for one in ids if self.store.names.widths[one] > finest]
+        if wide:
+            narrow = [one for one in ids if self.store.names.widths[one] <= finest]
+            whole = [(-(-since // HOUR) * HOUR, until // HOUR * HOUR) for since, until in windows]
+            return {**self.totals(kind, narrow, windows, finest), **self.totals(kind, wide, whole, HOUR)}
+        parts = cut(windows)
+        if not ids or not parts:
             return {}
         table = KINDS[kind]
-        sql, bound = _totals(table, ids, windows, finest, self.as_of)
-        found: dict[int, list[Any]] = {}
-        width = len(table.values)
-        for row in self.cursor.execute(sql, bound).fetchall():
-            series, keys, values = row[0], row[1 : 1 + len(table.keys)], row[1 + len(table.keys) :]
-            merges = found.setdefault(series, [None] * len(windows))
-            for place in range(len(windows)):
-                cell = tuple(values[place * width : (place + 1) * width])
-                if any(value for value in cell):
-                    if not table.keys:
-                        merges[place] = cell
-                    else:
-                        merges[place] = merges[place] or {}
-                        merges[place][keys[0] if len(keys) == 1 else keys] = cell
-        return found
+        rows: list[tuple[Any, ...]] = []
+        for sql, bound in _parts_read(table, parts, finest, ids, self.as_of):
+            rows += self.cursor.execute(sql, bound).fetchall()
+        inside = [[place for place, (low, high) in enumerate(parts) if low >= since and high <= until]
+                  for since, until in windows]  # fmt: skip
+        return _keyed(rows, table, inside, len(parts)) if table.keys else _plain(rows, inside, len(parts))
 
     def steps(
         self, kind: str, groups: Mapping[int, int], since: int, until: int, step: int, finest: int = BUCKET
@@ -105,7 +106,7 @@ class Reader:
         if not groups:
             return []
         table = KINDS[kind]
-        tier = max(width for width in TIERS if (width <= max(step, finest) and step % width == 0) or width == finest)
+        tier = tier_of(step, finest)
         begin = since // step * step
         sql = (
             "WITH member AS (SELECT unnest(?::INTEGER[]) AS series, unnest(?::INTEGER[]) AS grp) "
@@ -147,73 +148,101 @@ class Reader:
 
     def events(
         self, since: int, until: int, *, components: Sequence[str] = (), environment: str = "",
-        kinds: Sequence[str] = (),
+        kinds: Sequence[str] = (), newest: bool = False,
     ) -> list[tuple[int, Event]]:  # fmt: skip
-        """(source, event) of every event that overlaps [since, until), the newest revision of each, oldest first."""
+        """(source, event) of every event that overlaps [since, until), the newest revision of each, oldest first.
+
+        What is open has not ended. `newest`: of the attempts of one object the last one only.
+        """
         rows = self.cursor.execute(
             """
             WITH newest AS (SELECT source, kind, key, attempt, max(load_id) AS load_id FROM event
-                            WHERE load_id <= $as_of GROUP BY source, kind, key, attempt)
-            SELECT e.source, e.content FROM event e JOIN newest USING (source, kind, key, attempt, load_id)
-            WHERE e.ts < $until AND e.until >= $since AND e.content <> ''
+                            WHERE load_id <= $as_of GROUP BY source, kind, key, attempt),
+            last AS (SELECT e.* FROM event e JOIN newest USING (source, kind, key, attempt, load_id)
+                     WHERE e.content <> ''
+                     QUALIFY NOT $last OR e.attempt = max(e.attempt) OVER (PARTITION BY e.source, e.kind, e.key))
+            SELECT e.source, e.content FROM last e
+            WHERE e.ts < $until AND (e.until >= $since OR e.outcome = 'open')
               AND (len($components::VARCHAR[]) = 0 OR list_has_any(e.components, $components::VARCHAR[]))
               AND ($environment = '' OR e.environment = $environment)
               AND (len($kinds::VARCHAR[]) = 0 OR list_contains($kinds::VARCHAR[], e.kind))
             ORDER BY e.ts, e.kind, e.key, e.attempt""",
             {"as_of": self.as_of, "since": since, "until": until, "components": list(components),
-             "environment": environment, "kinds": list(kinds)},
+             "environment": environment, "kinds": list(kinds), "last": newest},
         ).fetchall()  # fmt: skip
         return [(source, event_of(text)) for source, text in rows]
 
-    def samples(self, component: str, since: int, until: int) -> list[tuple[Placed, float, str, int, float]]:
-        """(series, ts, run, step, value): the newest sample per name and run whose time or arrival is in the window."""
+    def samples(
+        self, component: str, since: int, until: int, order: Sequence[int] = ()
+    ) -> list[tuple[Placed, float, str, int, float]]:
+        """(series, ts, run, step, value): the newest sample per name and run whose time or arrival is in the window.
+
+        Of a run that two sources know, the first in `order` says it; a run that got its version later counts once.
+        """
+        places = {number: place for place, number in enumerate(order)}
         ids = {kept.id: kept.placed for kept in self.series(component=component, signal="sample")}
         rows = self.cursor.execute(
             """
             WITH known AS (SELECT s.series, s.ts, s.micros, s.run, s.step, arg_max(s.value, s.load_id) AS value,
-                                  max(l.committed) AS arrived
+                                  max(l.committed) AS arrived, max(s.load_id) AS load_id
                            FROM sample s JOIN load l ON l.load_id = s.load_id
-                           WHERE s.load_id <= $as_of AND list_contains($ids::INTEGER[], s.series) GROUP BY ALL)
-            SELECT series, ts, micros, run, step, value FROM known
+                           WHERE s.load_id <= $as_of AND list_contains($ids::INTEGER[], s.series) GROUP BY ALL),
+            placed AS (SELECT unnest($ids::INTEGER[]) AS series, unnest($names::VARCHAR[]) AS name,
+                              unnest($places::INTEGER[]) AS place)
+            SELECT series, ts, micros, run, step, value FROM known JOIN placed USING (series)
             WHERE (ts >= $since AND ts < $until) OR (arrived >= $since AND arrived < $until)
-            QUALIFY row_number() OVER (PARTITION BY series, run ORDER BY step DESC, ts DESC, micros DESC) = 1
-            ORDER BY ts, series, run""",
-            {"as_of": self.as_of, "ids": list(ids), "since": since, "until": until},
+            QUALIFY row_number() OVER (
+                PARTITION BY name, run ORDER BY place, step DESC, ts DESC, micros DESC, load_id DESC, series DESC) = 1
+            ORDER BY ts, name, run""",
+            {"as_of": self.as_of, "ids": list(ids), "since": since, "until": until,
+             "names": [placed.name for placed in ids.values()],
+             "places": [places.get(placed.source, 0) for placed in ids.values()]},
         ).fetchall()
         return [
             (ids[series], ts + micros / 1e6, run, step, float(value)) for series, ts, micros, run, step, value in rows
         ]
 
     def newest(self) -> dict[int, int]:
-        """End of the newest bucket or event of each source."""
-        tables = [f"{kind}{TIERS[DAY]}" for kind in KINDS]
-        days = " UNION ALL ".join(f"SELECT series, max(ts) AS ts FROM {table} WHERE load_id <= $as_of GROUP BY series"
-                                  for table in tables)  # fmt: skip
-        last_day = self.cursor.execute(
-            f"SELECT s.source, max(d.ts) FROM ({days}) d JOIN series s ON s.id = d.series "
-            "WHERE s.signal <> 'drift' GROUP BY s.source",
-            {"as_of": self.as_of},
-        ).fetchall()
-        found: dict[int, int] = {}
-        for source, day in last_day:
-            found[source] = max(self._newest_in(source, day), found.get(source, 0))
-        for source, ts in self.cursor.execute(
-            "SELECT source, max(until) FROM event WHERE load_id <= ? AND content <> '' GROUP BY source", [self.as_of]
-        ).fetchall():
-            found[source] = max(found.get(source, 0), ts)
-        return found
+        """End of the newest bucket or event of each source; an hour counts to its end where no finer bucket tells."""
+        since, known = self.store.newest
+        if since > self.as_of or self.as_of < self.latest:
+            since, known = 0, {}
+        if since < self.as_of:
+            known = self._newest(since, known)
+        if self.as_of == self.latest:
+            self.store.newest = (self.as_of, known)
+        return {
+            source: max(buckets if buckets > hours - HOUR else hours, events)
+            for source, (buckets, hours, events) in known.items()
+        }
 
-    def _newest_in(self, source: int, day: int) -> int:
-        fine = " UNION ALL ".join(
-            f"SELECT max(ts) + {width} AS ts FROM {kind}{TIERS[width]} WHERE ts >= $day AND load_id <= $as_of "
-            "AND series IN (SELECT id FROM series WHERE source = $source AND signal <> 'drift')"
+    def _newest(self, since: int, known: Mapping[int, Ends]) -> dict[int, Ends]:
+        """The ends of each source's newest bucket, hour and event, of which those before load `since` are known."""
+        loads = f"load_id > {since} AND load_id <= {self.as_of}"
+        floor = "" if since else f"AND ts >= {self._last_days(loads)}"
+        parts = [
+            f"SELECT series.source, {place} AS place, max(ts) + {width} AS ts FROM (SELECT series, max(ts) AS ts "
+            f"FROM {kind}{TIERS[width]} WHERE {loads} {floor} GROUP BY series) f JOIN series ON series.id = f.series "
+            f"AND series.width = {width} AND series.signal <> 'drift' GROUP BY series.source"
             for kind in KINDS
-            for width in (BUCKET,)
-        )
+            for place, width in enumerate((BUCKET, HOUR))
+        ]
+        parts.append(f"SELECT source, 2, max(until) FROM event WHERE {loads} AND content <> '' GROUP BY source")
+        found = {source: list(ends) for source, ends in known.items()}
+        for source, place, ts in self.cursor.execute(" UNION ALL ".join(parts)).fetchall():
+            ends = found.setdefault(source, [0, 0, 0])
+            ends[place] = max(ends[place], ts)
+        return {source: (ends[0], ends[1], ends[2]) for source, ends in found.items()}
+
+    def _last_days(self, loads: str) -> int:
+        """The day from which every source's newest bucket and hour are found."""
+        days = " UNION ALL ".join(f"SELECT series, max(ts) AS ts FROM {kind}{TIERS[DAY]} WHERE {loads} GROUP BY series"
+                                  for kind in KINDS)  # fmt: skip
         row = self.cursor.execute(
-            f"SELECT max(ts) FROM ({fine})", {"day": day, "as_of": self.as_of, "source": source}
+            f"SELECT min(ts) FROM (SELECT max(d.ts) AS ts FROM ({days}) d JOIN series ON series.id = d.series "
+            "WHERE series.signal <> 'drift' GROUP BY series.source, series.width)"
         ).fetchone()
-        return int(row[0]) if row and row[0] is not None else day + HOUR
+        return int(row[0]) if row and row[0] is not None else 0
 
     def sources(self) -> dict[int, tuple[str, str]]:
         """(connector, scope) of every source by number."""
@@ -234,6 +263,21 @@ class Reader:
             [source],
         ).fetchall()
 
+    def counted(self, components: Sequence[str]) -> set[str]:
+        """Those of the components of which anything is counted, and not all of it taken back."""
+        mine = "(SELECT id FROM series WHERE list_contains($components::VARCHAR[], component))"
+        parts = [
+            f"SELECT series FROM {kind.name}{TIERS[DAY]} WHERE load_id <= $as_of AND series IN {mine} "
+            f"GROUP BY series{kind.key_list} HAVING {kind.nonzero}"
+            for kind in KINDS.values()
+        ]
+        parts.append(f"SELECT series FROM sample WHERE load_id <= $as_of AND series IN {mine}")
+        rows = self.cursor.execute(
+            f"SELECT DISTINCT component FROM series WHERE id IN ({' UNION ALL '.join(parts)})",
+            {"as_of": self.as_of, "components": list(components)},
+        ).fetchall()
+        return {name for (name,) in rows}
+
     def baseline(self, component: str, signal: str, name: str) -> tuple[int, dict[int, int], dict[int, int]] | None:
         """(layout, counts, sums) of the reference in force as of this load."""
         row = self.cursor.execute(
@@ -251,39 +295,79 @@ class Reader:
         return _digest(self)
 
 
-def _totals(table: Kind, ids: Sequence[int], windows: Sequence[Span], finest: int, as_of: int) -> tuple[str, list[Any]]:
-    parts, bound = [], []
-    for tier in (width for width in TIERS if width >= finest):
-        spans = [[p for p in pieces(since, until, finest) if p[0] == tier] for since, until in windows]
-        every = [piece for some in spans for piece in some]
-        if not every:
+def cut(windows: Sequence[Span]) -> list[Span]:
+    """The disjoint pieces of which every window is made, in order."""
+    marks = sorted({mark for window in windows for mark in window})
+    return [(low, high) for low, high in pairwise(marks)
+            if any(low >= since and high <= until for since, until in windows)]  # fmt: skip
+
+
+def _parts_read(
+    table: Kind, parts: Sequence[Span], finest: int, ids: Sequence[int], as_of: int
+) -> Iterator[tuple[str, list[Any]]]:
+    """A statement per tier, (series, part, keys.., values..): each stretch is read once, from its coarsest tier."""
+    split = [(place, *piece) for place, (since, until) in enumerate(parts) for piece in pieces(since, until, finest)]
+    for width, suffix in TIERS.items():
+        mine = sorted((low, high, place) for place, tier, low, high in split if tier == width)
+        if not mine:
             continue
-        columns = []
-        for place, some in enumerate(spans):
-            condition = " OR ".join("(ts >= ? AND ts < ?)" for _ in some) or "false"
-            for value, sql in table.values:
-                columns.append(f"coalesce(sum({value}) FILTER (WHERE {condition}), 0)::{sql} AS {value}_{place}")
-                bound += [bound_ for _, low, high in some for bound_ in (low, high)]
-        parts.append(
-            f"SELECT series{table.key_list}, {', '.join(columns)} FROM {table.name}{TIERS[tier]} "
-            "WHERE ts >= ? AND ts < ? AND load_id <= ? AND series IN (SELECT unnest(?::INTEGER[])) "
-            f"GROUP BY series{table.key_list}"
+        where = " OR ".join(
+            f"(ts >= {low} AND ts < {high})" for low, high in union((low, high) for low, high, _ in mine)
         )
-        bound += [min(low for _, low, _ in every), max(high for _, _, high in every), as_of, list(ids)]
-    names = [f"{value}_{place}" for place in range(len(windows)) for value, _ in table.values]
-    sums = ", ".join(f"sum({name})::HUGEINT AS {name}" for name in names)
-    if not parts:
-        return f"SELECT 0{table.key_list.replace(', ', ', NULL AS ')}, {', '.join('0' for _ in names)} WHERE false", []
-    return (
-        f"SELECT series{table.key_list}, {sums} FROM ({' UNION ALL '.join(parts)}) GROUP BY series{table.key_list}",
-        bound,
-    )
+        part = "".join(f"WHEN ts < {high} THEN {place} " for _, high, place in mine)
+        sql = (
+            f"SELECT series, CASE {part}END AS part{table.key_list}, {table.sums} FROM {table.name}{suffix} "
+            f"WHERE ({where}) AND load_id <= ? AND series IN (SELECT unnest(?::INTEGER[])) "
+            f"GROUP BY series, part{table.key_list}"
+        )
+        yield sql, [as_of, list(ids)]
+
+
+def _plain(rows: Sequence[tuple[Any, ...]], inside: Sequence[Sequence[int]], parts: int) -> dict[int, list[Any]]:
+    """One merge per window of summaries without keys."""
+    cells: dict[int, list[Any]] = {}
+    for series, part, *values in rows:
+        mine = cells.get(series)
+        if mine is None:
+            mine = cells[series] = [None] * parts
+        before = mine[part]
+        mine[part] = values if before is None else [a + b for a, b in zip(before, values, strict=True)]
+    return {series: [_added([mine[part] for part in some]) for some in inside] for series, mine in cells.items()}
+
+
+def _added(parts: Sequence[list[int] | None]) -> tuple[int, ...] | None:
+    some = [part for part in parts if part is not None]
+    added = tuple(map(sum, zip(*some, strict=True)))
+    return added if any(added) else None
+
+
+def _keyed(
+    rows: Sequence[tuple[Any, ...]], table: Kind, inside: Sequence[Sequence[int]], parts: int
+) -> dict[int, list[Any]]:
+    """One {key: values} per window of summaries with keys."""
+    width = len(table.keys)
+    cells: dict[tuple[int, Any], list[list[int] | None]] = {}
+    for row in rows:
+        key = row[2] if width == 1 else row[2 : 2 + width]
+        mine = cells.setdefault((row[0], key), [None] * parts)
+        before, values = mine[row[1]], list(row[2 + width :])
+        mine[row[1]] = values if before is None else [a + b for a, b in zip(before, values, strict=True)]
+    found: dict[int, list[Any]] = {}
+    for (series, key), mine in cells.items():
+        merges = found.setdefault(series, [None] * len(inside))
+        for place, some in enumerate(inside):
+            added = _added([mine[part] for part in some])
+            if added is not None:
+                merges[place] = merges[place] or {}
+                merges[place][key] = added
+    return found
 
 
 def _digest(reader: Reader) -> str:
     named = (
         "SELECT src.connector, src.scope, s.component, s.signal, s.name, s.version, s.segment, s.environment, s.stage, "
-        "l.spec, f.ts, {keys} {sums} FROM {table} f JOIN series s ON s.id = f.series JOIN source src ON src.id = s.source "
+        "l.spec, f.ts, {keys} {sums} FROM {table} f JOIN series s ON s.id = f.series "
+        "JOIN source src ON src.id = s.source "
         "LEFT JOIN layout l ON l.id = s.layout {extra} WHERE f.load_id <= ? GROUP BY ALL HAVING {nonzero} ORDER BY ALL"
     )
     state = hashlib.sha256()

@@ -1,0 +1,111 @@
+"""Share of good per step of a window, for many cards and lines at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import gcd
+from typing import Any
+
+from tandem.measure import Answer, Measures
+from tandem.records import BUCKET, HOUR
+from tandem.store.read import tier_of
+
+Ask = tuple[Sequence[Answer], int]
+"""Answers whose counts add up, and the width of a step in seconds."""
+Share = tuple[float | None, ...]
+
+
+@dataclass
+class _Part:
+    """What is read in one statement: its series, each in one group, and what every group is counted for."""
+
+    groups: dict[int, int] = field(default_factory=dict)
+    members: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    """For each series the (ask, meaning) that it is counted for."""
+    steps: dict[int, int] = field(default_factory=dict)
+    """The width of a step of each ask."""
+
+
+def shares(measures: Measures, asks: Sequence[Ask]) -> list[Share]:
+    """For each ask its share of good per step of the window; None where nothing was seen.
+
+    Steps lie on the absolute grid. What is kept in the same tier is read in one statement.
+    """
+    meanings: list[tuple[Answer, int]] = []
+    counted: list[dict[int, list[int]]] = [{} for _ in asks]
+    for (kind, _, finest), part in _parts(measures, asks, meanings).items():
+        for ask, meaning, start, merge in _merges(measures, kind, finest, part):
+            counts = merge if kind == "ratio" else _counts(measures, kind, meanings[meaning], merge)
+            if counts:
+                cell = counted[ask].setdefault(start, [0, 0])
+                cell[0] += int(counts[0])
+                cell[1] += int(counts[1])
+    return [_points(measures, step, cells) for (_, step), cells in zip(asks, counted, strict=True)]
+
+
+def _points(measures: Measures, step: int, cells: dict[int, list[int]]) -> Share:
+    starts = range(measures.window.since // step * step, measures.window.until, step)
+    return tuple(cells[t][0] / cells[t][1] if t in cells and cells[t][1] else None for t in starts)
+
+
+def _parts(
+    measures: Measures, asks: Sequence[Ask], meanings: list[tuple[Answer, int]]
+) -> dict[tuple[str, int, int], _Part]:
+    """The statements by (kind, tier, finest tier); fills `meanings` with what the counts of a group mean."""
+    parts: dict[tuple[str, int, int], _Part] = {}
+    numbers: dict[Any, int] = {}
+    for ask, (answers, width) in enumerate(asks):
+        for answer in answers:
+            finest = HOUR if answer.asked.signal.width == HOUR else BUCKET
+            step = max(width, finest)
+            kind = answer.asked.signal.kind
+            part = parts.setdefault((kind, tier_of(step, finest), finest), _Part())
+            part.steps[ask] = step
+            for kept in measures.counting(answer):
+                key = _meaning(answer, kept.layout)
+                if key not in numbers:
+                    numbers[key] = len(meanings)
+                    meanings.append((answer, kept.layout))
+                part.members.setdefault(kept.id, []).append((ask, numbers[key]))
+    for part in parts.values():
+        distinct: dict[tuple[tuple[int, int], ...], int] = {}
+        part.groups = {one: distinct.setdefault(tuple(some), len(distinct)) for one, some in part.members.items()}
+    return parts
+
+
+def _meaning(answer: Answer, layout: int) -> Any:
+    """Equal where counts may be added before they are judged good or bad."""
+    asked = answer.asked
+    if asked.signal.kind == "ratio" or (asked.signal.kind == "confusion" and asked.measure in ("", "accuracy")):
+        return asked.signal.kind
+    if asked.signal.kind == "histogram":
+        return layout, asked.threshold, asked.signal.good
+    return asked.signal.kind, asked.component, asked.measure
+
+
+def _merges(measures: Measures, kind: str, finest: int, part: _Part) -> Iterable[tuple[int, int, int, Any]]:
+    """(ask, meaning, start of step, merge) of one statement."""
+    since = {ask: measures.window.since // step * step for ask, step in part.steps.items()}
+    rows = measures.reader.steps(kind, part.groups, min(since.values()), measures.window.until,
+                                 gcd(*part.steps.values()), finest)  # fmt: skip
+    members = {group: part.members[one] for one, group in part.groups.items()}
+    merges: dict[tuple[int, int, int], dict[Any, list[int]]] = {}
+    for row in rows:
+        key, values = (row[2], row[3:]) if kind == "histogram" else (row[2:-1], row[-1:])
+        if kind == "ratio":
+            key, values = None, row[2:]
+        for ask, meaning in members[row[0]]:
+            if row[1] >= since[ask]:
+                place = ask, meaning, row[1] // part.steps[ask] * part.steps[ask]
+                merge = merges.setdefault(place, {})
+                before = merge.get(key)
+                merge[key] = list(values) if before is None else [a + b for a, b in zip(before, values, strict=True)]
+    for (ask, meaning, start), merge in merges.items():
+        yield ask, meaning, start, merge[None] if kind == "ratio" else merge
+
+
+def _counts(measures: Measures, kind: str, meaning: tuple[Answer, int], merge: Any) -> tuple[int, int] | None:
+    answer, layout = meaning
+    kept = next(one for one in measures.counting(answer) if one.layout == layout)
+    return measures.counts(answer.asked, measures.value(kind, kept, merge))
