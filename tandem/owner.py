@@ -11,7 +11,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -214,7 +214,8 @@ class Owner:
         outcomes: dict[str, Outcome] = {}
 
         def run(source: Source) -> None:
-            with self._at_once:
+            # Counted for itself: an interrupted caller is gone before the pulls that it began.
+            with suppress(Gone), self.working(), self._at_once:
                 outcomes[source.name] = pull(source)
 
         threads = [threading.Thread(target=run, args=(one,), daemon=True, name=f"sync {one.name}") for one in sources]

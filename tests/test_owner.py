@@ -271,6 +271,29 @@ def test_everything_works_beside_a_running_sync(tmp_path: Path, package: Path) -
     assert owner_of(tmp_path / "tandem.duckdb") is None
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sync_that_is_interrupted_leaves_everything_in_order(
+    tmp_path: Path, package: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "tandem.toml").write_text(SLOW)
+    wait, go = os.pipe()
+    process = processes.start("sync", folder=tmp_path, packages=[package], pass_fds=[wait], GO_FD=str(wait))
+    os.close(wait)
+    with processes.running(process):
+        processes.eventually(lambda: owner_of(tmp_path / "tandem.duckdb"), "the owner")
+        process.send_signal(number)
+        os.write(go, b"...")
+        code, out, err = finished(process)
+    os.close(go)
+    assert code in (1, 143)
+    assert out == ""
+    assert "Traceback" not in err
+    assert not owner_file(tmp_path / "tandem.duckdb").exists()
+    again = processes.run("sync", folder=tmp_path, packages=[package])
+    assert (again.returncode, again.stderr) == (0, "")
+    assert processes.run("doctor", folder=tmp_path, packages=[package]).returncode == 0
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
