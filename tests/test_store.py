@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -230,3 +231,14 @@ def test_pages_before_a_failure_stay_and_an_unfinished_slice_does_not(store: Sto
     part = Page([Fact(Series("volume", component="model"), NOW - 600, Ratio(5, 5))], slice=Slice("log", "d"))
     failing([part])
     assert Ledger(store).taken(1)("log") is None
+
+
+def test_no_statement_reaches_another_file(store: Store, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("do not read me", encoding="utf-8")
+    for statement in (
+        f"SELECT * FROM read_text('{secret}')", f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'",
+        f"ATTACH '{tmp_path / 'other.duckdb'}' AS other", "SET enable_external_access = true", "INSTALL httpfs",
+    ):  # fmt: skip
+        with pytest.raises(duckdb.Error):
+            store.new_cursor().execute(statement)

@@ -21,13 +21,18 @@ from tandem.store import tables
 
 VERSION = "1"
 """Version of the store's tables; an older file is migrated after a copy, a newer one is refused."""
+SPILL = "8GB"
+"""What a large merge may put on disk beside the store while it runs."""
 HARDENING = (
     "SET GLOBAL TimeZone = 'UTC'",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET allow_community_extensions = false",
     "SET preserve_insertion_order = true",
+    "SET enable_external_access = false",
+    "SET lock_configuration = true",
 )
+"""After them no statement can read or write another file, load code, or undo one of them."""
 
 
 class StoreLocked(Exception):
@@ -286,6 +291,9 @@ def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config={"allow_persistent_secrets": "false"})
     try:
         _attach(connection, path, read_only)
+        spill = str(path.with_name(f"{path.name}.state") / "spill").replace("'", "''")
+        connection.execute(f"SET temp_directory = '{spill}'")
+        connection.execute(f"SET max_temp_directory_size = '{SPILL}'")
         for statement in HARDENING:
             connection.execute(statement)
         if new:
