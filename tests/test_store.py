@@ -57,7 +57,9 @@ def facts(shift: int = 0) -> list[Page]:
             Fact(Series("outcome", component="model"), hour, Confusion({("1", "0"): 3, ("1", "1"): 7 + shift})),
             Fact(Series("error", component="eta", name="error"), hour, Moments(3, 10**30 + shift, 10**34, 6)),
         ]),
-        Page([Event("build", "17", hour, started=hour + 5, ended=hour + 65 + shift, outcome="bad", components=("api",))]),
+        Page([
+            Event("build", "17", hour, started=hour + 5, ended=hour + 65 + shift, outcome="bad", components=("api",)),
+        ]),
         Page([Event("build", "17", hour, started=hour + 400, ended=hour + 500, attempt=2, components=("api",))]),
         Page([Sample(Series("sample", component="model", name="loss", stage="training"), hour + 0.5, 0.1, "r1", 3)]),
         Page(
@@ -138,8 +140,8 @@ def test_parts_of_a_slice_add_once(store: Store, tmp_path: Path) -> None:
 def test_a_pull_that_contradicts_itself_twice_leaves_the_key_as_it_was(store: Store, tmp_path: Path) -> None:
     pull(store, tmp_path, [Page([Fact(API, NOW - 600, Ratio(1, 2))])])
     before = digest(store)
-    outcome = pull(store, tmp_path, [Page([Fact(API, NOW - 600, Ratio(3, 4))]), Page([Fact(API, NOW - 600, Ratio(5, 6))]),
-                                     Page([Fact(API, NOW - 300, Ratio(1, 1))])])  # fmt: skip
+    said = [Fact(API, NOW - 600, Ratio(3, 4)), Fact(API, NOW - 600, Ratio(5, 6)), Fact(API, NOW - 300, Ratio(1, 1))]
+    outcome = pull(store, tmp_path, [Page([fact]) for fact in said])
     assert outcome.rejected == 1
     assert ratio(store, NOW - 600, NOW - 300) == (1, 2)
     assert ratio(store, NOW - 300, NOW) == (1, 1)
