@@ -416,8 +416,15 @@ class Measures:
 
     def _vouched(self, source: int, component: str, signal: str) -> tuple[int, str, str]:
         """Under which name a source vouches for a signal: its own, its component's, or all of the source's."""
-        names = ((source, component, signal), (source, component, ""), (source, "", signal))
-        return next((name for name in names if name in self.coverage_spans), (source, "", ""))
+        if source in self._particular:
+            names = ((source, component, signal), (source, component, ""), (source, "", signal))
+            return next((name for name in names if name in self.coverage_spans), (source, "", ""))
+        return source, "", ""
+
+    @cached_property
+    def _particular(self) -> set[int]:
+        """The sources that vouch for some of their components or signals apart."""
+        return {source for source, component, signal in self.coverage_spans if component or signal}
 
     def coverage(self, one: Asked, since: int, until: int) -> float | None:
         """The share of [since, until), up to now, that some source vouches for; None before any source."""
@@ -505,11 +512,12 @@ def _mature_until(steps: Sequence[tuple[Any, ...]], width: int, end: int) -> int
     if not counted:
         return end
     # Nearest floats keep the order of shares; those that are equal as floats are compared exactly.
-    by_share = sorted(counted, key=lambda step: step[1] / step[2])
-    middle = by_share[len(counted) // 2]
-    near = [step for step in counted if step[1] / step[2] == middle[1] / middle[2]]
-    below = sum(step[1] / step[2] < middle[1] / middle[2] for step in counted)
-    plateau = sorted(Fraction(good, total) for _, good, total in near)[len(counted) // 2 - below]
+    rounded = [good / total for _, good, total in counted]
+    middle = sorted(rounded)[len(counted) // 2]
+    near = sorted(Fraction(good, total) for share, (_, good, total) in zip(rounded, counted, strict=True)
+                  if share == middle)  # fmt: skip
+    plateau = near[len(counted) // 2 - sum(share < middle for share in rounded)]
     low = MATURE * plateau
     ripe = [start for start, good, total in counted if plateau and good * low.denominator >= low.numerator * total]
-    return min(end, ripe[-1] + width) if ripe else counted[0][0]
+    last: int = ripe[-1] + width if ripe else counted[0][0]
+    return min(end, last) if ripe else last

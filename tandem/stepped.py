@@ -34,8 +34,8 @@ def shares(measures: Measures, asks: Sequence[Ask]) -> list[Share]:
     """
     meanings: list[tuple[Answer, int]] = []
     counted: list[dict[int, list[int]]] = [{} for _ in asks]
-    for (kind, _, finest), part in _parts(measures, asks, meanings).items():
-        for ask, meaning, start, merge in _merges(measures, kind, finest, part):
+    for (kind, tier), part in _parts(measures, asks, meanings).items():
+        for ask, meaning, start, merge in _merges(measures, kind, tier, part):
             counts = merge if kind == "ratio" else _counts(measures, kind, meanings[meaning], merge)
             if counts:
                 cell = counted[ask].setdefault(start, [0, 0])
@@ -49,18 +49,16 @@ def _points(measures: Measures, step: int, cells: dict[int, list[int]]) -> Share
     return tuple(cells[t][0] / cells[t][1] if t in cells and cells[t][1] else None for t in starts)
 
 
-def _parts(
-    measures: Measures, asks: Sequence[Ask], meanings: list[tuple[Answer, int]]
-) -> dict[tuple[str, int, int], _Part]:
-    """The statements by (kind, tier, finest tier); fills `meanings` with what the counts of a group mean."""
-    parts: dict[tuple[str, int, int], _Part] = {}
+def _parts(measures: Measures, asks: Sequence[Ask], meanings: list[tuple[Answer, int]]) -> dict[tuple[str, int], _Part]:
+    """The statements by (kind, tier); fills `meanings` with what the counts of a group mean."""
+    parts: dict[tuple[str, int], _Part] = {}
     numbers: dict[Any, int] = {}
     for ask, (answers, width) in enumerate(asks):
         for answer in answers:
             finest = HOUR if answer.asked.signal.width == HOUR else BUCKET
             step = max(width, finest)
             kind = answer.asked.signal.kind
-            part = parts.setdefault((kind, tier_of(step, finest), finest), _Part())
+            part = parts.setdefault((kind, tier_of(step, finest)), _Part())
             part.steps[ask] = step
             for kept in measures.counting(answer):
                 key = _meaning(answer, kept.layout)
@@ -84,11 +82,11 @@ def _meaning(answer: Answer, layout: int) -> Any:
     return asked.signal.kind, asked.component, asked.measure
 
 
-def _merges(measures: Measures, kind: str, finest: int, part: _Part) -> Iterable[tuple[int, int, int, Any]]:
+def _merges(measures: Measures, kind: str, tier: int, part: _Part) -> Iterable[tuple[int, int, int, Any]]:
     """(ask, meaning, start of step, merge) of one statement."""
     since = {ask: measures.window.since // step * step for ask, step in part.steps.items()}
     rows = measures.reader.steps(kind, part.groups, min(since.values()), measures.window.until,
-                                 gcd(*part.steps.values()), finest)  # fmt: skip
+                                 gcd(*part.steps.values()), tier)  # fmt: skip
     members = {group: part.members[one] for one, group in part.groups.items()}
     merges: dict[tuple[int, int, int], dict[Any, list[int]]] = {}
     for row in rows:

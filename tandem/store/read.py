@@ -110,9 +110,9 @@ class Reader:
         begin = since // step * step
         sql = (
             "WITH member AS (SELECT unnest(?::INTEGER[]) AS series, unnest(?::INTEGER[]) AS grp) "
-            f"SELECT grp, ts - ts % {step} AS start{table.key_list}, {table.sums} FROM {kind}{TIERS[tier]} "
+            f"SELECT grp, (ts // {step}) * {step} AS start{table.key_list}, {table.sums} FROM {kind}{TIERS[tier]} "
             "JOIN member USING (series) WHERE ts >= ? AND ts < ? AND load_id <= ? "
-            f"GROUP BY grp, start{table.key_list} ORDER BY start"
+            f"GROUP BY grp, ts // {step}{table.key_list} ORDER BY start"
         )
         bound: list[Any] = [list(groups), list(groups.values()), begin, until, self.as_of]
         return self.cursor.execute(sql, bound).fetchall()
@@ -194,9 +194,14 @@ class Reader:
             QUALIFY row_number() OVER (
                 PARTITION BY name, run ORDER BY place, step DESC, ts DESC, micros DESC, load_id DESC, series DESC) = 1
             ORDER BY ts, name, run""",
-            {"as_of": self.as_of, "ids": list(ids), "since": since, "until": until,
-             "names": [placed.name for placed in ids.values()],
-             "places": [places.get(placed.source, 0) for placed in ids.values()]},
+            {
+                "as_of": self.as_of,
+                "ids": list(ids),
+                "since": since,
+                "until": until,
+                "names": [placed.name for placed in ids.values()],
+                "places": [places.get(placed.source, 0) for placed in ids.values()],
+            },
         ).fetchall()
         return [
             (ids[series], ts + micros / 1e6, run, step, float(value)) for series, ts, micros, run, step, value in rows
