@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from tandem import wording
+from tandem.catalog import built_in
 
 
 def clean(text: object, longest: int = 400) -> str:
@@ -84,8 +85,12 @@ def _row(one: Mapping[str, Any], signal: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _value(signal: Mapping[str, Any]) -> str:
     share = wording.percent(signal["good"], signal["total"]) if signal["good"] is not None and signal["total"] else ""
-    p95 = (signal["quantiles"] or {}).get("p95") if signal["signal"] != "score" else None
-    return ", ".join(filter(None, (share, f"p95 {p95:.3g}" if p95 is not None else "")))
+    p95 = (signal["quantiles"] or {}).get("p95")
+    if p95 is None or signal["signal"] == "score":
+        return share
+    known = built_in().get(signal["signal"])
+    text = wording.seconds(p95) if known is not None and known.unit == "s" else f"{p95:.3g}"
+    return f"{share}, p95 {text}" if share else f"p95 {text}"
 
 
 def _share(value: float | None) -> str:

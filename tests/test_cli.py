@@ -91,6 +91,8 @@ def test_sync_then_show(synced: Run) -> None:
     assert (text.exit_code, text.stderr) == (0, "")
     line = next(line for line in text.stdout.splitlines() if "test_success" in line)
     assert line.split()[:4] == ["shop", "test_success", "70.0", "%"]
+    duration = next(line for line in text.stdout.splitlines() if "test_duration" in line)
+    assert " ms" in duration, "a duration has a unit"
 
 
 def test_sync_again_changes_nothing_and_a_new_report_is_added(synced: Run, tmp_path: Path) -> None:
