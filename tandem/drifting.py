@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isinf
 
 from tandem import bins, drift
 from tandem.measure import Measures
 from tandem.records import HOUR, Histogram
-from tandem.shown import FeatureDrift
+from tandem.shown import Distribution, FeatureDrift, Served
 from tandem.store.read import step_for
 
 CELLS = 60
@@ -89,3 +90,75 @@ def _certain(found: drift.Comparison) -> float | None:
     """The effect, where there are rows enough to tell it from noise."""
     floor = found.noise_floor
     return found.effect if floor is not None and floor <= drift.MODERATE else None
+
+
+# -- one feature as it was and as it is
+
+BARS = 24
+"""Bins that are told apart; the rarest categories of more are added up."""
+
+
+def distribution(
+    measures: Measures, component: str, features: Sequence[FeatureDrift], chosen: str = ""
+) -> Distribution | None:
+    """The chosen feature, or the first of `features`, beside its reference; None where there is none."""
+    found = next((one for one in features if one.feature == chosen), features[0] if features else None)
+    reference = _reference(measures, component, found.feature) if found else None
+    if found is None or reference is None:
+        return None
+    layout, before = reference
+    now = _current(measures, component, found.feature, layout)
+    places = _shown_places(before, now)
+    was, there = bins.total(before), bins.total(now)
+    return Distribution(
+        feature=found.feature, type=found.type, labels=tuple(label for label, _ in places),
+        reference=tuple(_share(before, some, was) for _, some in places),
+        current=tuple(_share(now, some, there) for _, some in places), n_reference=was, n_current=there,
+        missing_reference=before.counts.get(bins.MISSING, 0), missing_current=now.counts.get(bins.MISSING, 0),
+    )  # fmt: skip
+
+
+def _share(histogram: Histogram, places: Sequence[int], total: int) -> float:
+    return sum(histogram.counts.get(place, 0) for place in places) / total if total else 0.0
+
+
+def _shown_places(before: Histogram, now: Histogram) -> list[tuple[str, list[int]]]:
+    """Each bar's label and the bins that it adds up: numbers in their order, categories by how many there were."""
+    layout = before.layout
+    used = {place for one in (before, now) for place, n in one.counts.items() if n} - {bins.MISSING}
+    if layout.kind != "categories":
+        return [(_number_label(layout, place), [place]) for place in sorted(used)]
+    ranked = sorted(used - {bins.OTHER}, key=lambda place: -(before.counts.get(place, 0) + now.counts.get(place, 0)))
+    rest = [*ranked[BARS:], *(used & {bins.OTHER})]
+    return [(layout.values[place], [place]) for place in ranked[:BARS]] + ([("other", rest)] if rest else [])
+
+
+def _number_label(layout: bins.Layout, place: int) -> str:
+    low, high = bins.bounds(layout, place)
+    if isinf(high):
+        return f"> {low:.4g}" if layout.closed == "right" else f"≥ {low:.4g}"
+    return f"≤ {high:.4g}" if layout.closed == "right" else f"< {high:.4g}"
+
+
+SERVED = 96
+"""Steps in which the version that answered most is told apart."""
+
+
+def served(measures: Measures, component: str) -> tuple[Served, ...]:
+    """Which version answered most predictions in each step of the window, neighbouring steps of one version joined."""
+    some = measures.series(component, "volume")
+    names = sorted({kept.placed.version for kept in some})
+    groups = {kept.id: names.index(kept.placed.version) for kept in some}
+    step = step_for(measures.window.since, measures.window.until, SERVED)
+    most: dict[int, tuple[int, str]] = {}
+    for group, start, *_, total in measures.reader.steps("ratio", groups, measures.window.since,
+                                                         measures.window.until, step):  # fmt: skip
+        if total:
+            most[start] = max(most.get(start, (0, "")), (int(total), names[group]))
+    found: list[Served] = []
+    for start, (_, version) in sorted(most.items()):
+        if found and found[-1].version == version:
+            found[-1] = Served(version, found[-1].since, start + step)
+        else:
+            found.append(Served(version, start, start + step))
+    return tuple(found)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from tandem import bins, drifting, shows, slo, sourcing, stepped, wording
+from tandem import against, bins, drifting, shows, slo, sourcing, stepped, wording
 from tandem.config import Component, Config
 from tandem.measure import GRACE, LATE, Answer, Asked, Filters, Measures, verdict
 from tandem.records import HOUR, Event, Histogram, Ratio
@@ -74,29 +74,48 @@ def _measures(context: Context, window: Window, now: int, as_of: int | None, fil
 
 def overview(
     context: Context, window: Window, *, environment: str = "production", product: str = "", component: str = "",
-    as_of: int | None = None, now: int,
+    as_of: int | None = None, compare: Window | None = None, now: int,
 ) -> Overview:  # fmt: skip
-    """Both sides over the window: cards, one row per product, one timeline."""
+    """Both sides over the window: cards, one row per product, one timeline; with `compare`, what all was then."""
     measures = _measures(context, window, now, as_of, Filters(environment))
     chosen = _chosen(measures.components, product, component)
     kinds = {one.name: one.kind for one in chosen}
     asked = _first_each(measures.asked([one.name for one in chosen], (*SYSTEM, *MODEL, "error")))
     cells = {(a.asked.component, a.asked.signal.name): a for a in measures.answers(asked)}
     shown = {key: _cell(measures, answer) for key, answer in cells.items()}
+    then = against.earlier(measures, compare, cells)
+    if then:
+        shown = {key: then.cell(key, cell, cells[key]) for key, cell in shown.items()}
     rows = _rows(chosen, shown)
     step = step_for(window.since, window.until, SPARK)
     changes = _changes(measures, window, [one.name for one in chosen], environment)
-    sparks, lines = _drawn(measures, cells, step)
+    sparks, lines = _drawn(measures, cells)
+    cards = {side: _cards(cells, shown, sparks, names) for side, names in (("system", SYSTEM), ("model", MODEL))}
+    if then:
+        cards = {side: _compared(some, then) for side, some in cards.items()}
     return Overview(
         window=window, as_of=measures.reader.as_of, step=step, now=now,
         newest=_newest(measures), late=_late(measures),
         services=sum(kind == "service" for kind in kinds.values()),
         models=sum(kind == "model" for kind in kinds.values()),
         attention={"system": _attention(shown, kinds, "service"), "model": _attention(shown, kinds, "model")},
-        cards={"system": _cards(cells, shown, sparks, SYSTEM), "model": _cards(cells, shown, sparks, MODEL)},
+        cards={"system": cards["system"], "model": cards["model"]},
         columns={"system": _columns(shown, SYSTEM, measures.config), "model": _columns(shown, MODEL, measures.config)},
         rows=rows, lines=lines, changes=tuple(changes[:CHANGES]), truncated=max(0, len(changes) - CHANGES),
+        compared=compare,
     )  # fmt: skip
+
+
+def _compared(cards: Sequence[Card], then: against.Earlier) -> tuple[Card, ...]:
+    """Cards with what they were over the other window, their sparklines read together."""
+    keys = [[key for key in then.answers if _column(key[1]) == _column(card.cell.signal)] for card in cards]
+    asks = [_sparked(then.measures, [then.answers[key] for key in mine]) for mine in keys]
+    sparks = stepped.shares(then.measures, asks)
+    return tuple(then.card(*three) for three in zip(cards, keys, sparks, strict=True))
+
+
+def _sparked(measures: Measures, answers: Sequence[Answer]) -> stepped.Ask:
+    return answers, against.spark_step(measures.window, answers)
 
 
 def _chosen(components: Sequence[Component], product: str, component: str) -> list[Component]:
@@ -255,16 +274,15 @@ def _cards(
     return tuple(cards)
 
 
-def _drawn(
-    measures: Measures, answers: Mapping[tuple[str, str], Answer], step: int
-) -> tuple[dict[str, Share], tuple[Line, ...]]:
+def _drawn(measures: Measures, answers: Mapping[tuple[str, str], Answer]) -> tuple[dict[str, Share], tuple[Line, ...]]:
     """The sparkline of each card and the lines of the timeline, read together."""
     columns: dict[str, list[Answer]] = {}
     for (_, signal), answer in answers.items():
         columns.setdefault(_column(signal), []).append(answer)
     lines = _lines(measures, answers)
     found = stepped.shares(
-        measures, [*((some, step) for some in columns.values()), *((some, line.step) for line, some in lines)]
+        measures,
+        [*(_sparked(measures, some) for some in columns.values()), *((some, line.step) for line, some in lines)],
     )
     drawn = tuple(_line_of(measures, line, some, points)
                   for (line, some), points in zip(lines, found[len(columns) :], strict=True))  # fmt: skip
@@ -386,17 +404,20 @@ def _drift_changes(measures: Measures, window: Window, components: Sequence[str]
 
 def detail(
     context: Context, component: str, window: Window, *, environment: str = "production", version: str = "",
-    segment: str = "", as_of: int | None = None, now: int,
+    segment: str = "", as_of: int | None = None, compare: Window | None = None, feature: str = "", now: int,
 ) -> Detail:  # fmt: skip
-    """Everything the page of one component shows; raises Unreadable for an unknown one."""
+    """Everything the page of one component shows; raises Unreadable for an unknown one.
+
+    With `compare`, what each cell was over that window; `feature` is the one whose distribution is shown.
+    """
     measures = _measures(context, window, now, as_of, Filters(environment, version, segment))
     mine = next((one for one in measures.components if one.name == component), None)
     if mine is None:
         raise Unreadable("there is no such component; see the list of services and models.")
     step = step_for(window.since, window.until, POINTS)
     answers = measures.answers(measures.asked([component]))
-    cells = tuple(_cell(measures, answer, _spark(measures, [answer], step_for(window.since, window.until, SPARK)))
-                  for answer in answers)  # fmt: skip
+    cells = _component_cells(measures, answers, compare)
+    features = _features(measures, component, step)
     partners = tuple(one.name for one in measures.components if one.product == mine.product and one.name != component)
     answer = show(context, component, window, environment=environment, version=version, segment=segment, as_of=as_of,
                   now=now)  # fmt: skip
@@ -405,10 +426,26 @@ def detail(
         as_of=measures.reader.as_of, step=step, now=now, newest=_newest(measures),
         cells=cells, latency=_band(measures, component, step), lines=_component_lines(measures, answers),
         partners=partners, changes=tuple(_changes(measures, window, [component, *partners], environment)[:CHANGES]),
-        features=_features(measures, component, step), confusion=_confusion(measures, component),
+        features=features, confusion=_confusion(measures, component),
         segments=_segments(context, measures, component), quality=answer["quality"],
         versions=tuple(answer["versions"]), samples=tuple(answer["samples"]),
+        compared=compare, distribution=drifting.distribution(measures, component, features, feature),
+        served=drifting.served(measures, component) if mine.kind == "model" else (),
     )  # fmt: skip
+
+
+def _component_cells(measures: Measures, answers: Sequence[Answer], compare: Window | None) -> tuple[Cell, ...]:
+    """One cell per objective with its sparkline, all read together, and what it was over the other window."""
+    sparks = stepped.shares(measures, [_sparked(measures, [answer]) for answer in answers])
+    cells = [_cell(measures, answer, spark if answer.good is not None else ())
+             for answer, spark in zip(answers, sparks, strict=True)]  # fmt: skip
+    then = against.earlier(measures, compare, {(str(place), ""): answer for place, answer in enumerate(answers)})
+    if then is None:
+        return tuple(cells)
+    before = list(then.answers.values())
+    olds = stepped.shares(then.measures, [_sparked(then.measures, [answer]) for answer in before])
+    return tuple(replace(cell, compared=against.compared(now, old, spark if old.good is not None else ()))
+                 for cell, now, old, spark in zip(cells, answers, before, olds, strict=True))  # fmt: skip
 
 
 def _component_lines(measures: Measures, answers: Sequence[Answer]) -> tuple[Line, ...]:
@@ -501,6 +538,15 @@ def _segments(
 # -- show and sources
 
 
+def environments(context: Context) -> tuple[str, ...]:
+    """Every environment that the configuration or the store names, "production" first."""
+    found = {one.environment for one in context.config.components}
+    for source in context.config.sources:
+        found |= {source.common.environment, *(rule.environment for rule in source.common.map)}
+    found |= {kept.placed.environment for kept in Reader(context.store).series()}
+    return tuple(sorted(found - {""} or {"production"}, key=lambda name: (name != "production", name)))
+
+
 def sources(context: Context, window: Window, *, as_of: int | None = None, now: int) -> Sources:
     """Every source: its state, coverage, what it could not count, and what to do next."""
     return sourcing.sources(_measures(context, window, now, as_of, Filters()))
@@ -531,6 +577,6 @@ def show(
 
 __all__ = [
     "STATES", "Band", "Card", "Cell", "Change", "Context", "Detail", "FeatureDrift", "Line", "Objective", "Overview",
-    "Ratio", "Row", "Side", "SourceState", "Sources", "State", "Unreadable", "Window", "detail", "listing", "overview",
-    "show", "sources",
+    "Ratio", "Row", "Side", "SourceState", "Sources", "State", "Unreadable", "Window", "detail", "environments",
+    "listing", "overview", "show", "sources",
 ]  # fmt: skip

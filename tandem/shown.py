@@ -46,6 +46,22 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """The same number over another window; `value` is its share of good, `total` its denominator, `text` as shown.
+
+    `change` is what the shown number has moved since, in `unit`: share (of 1), s or count; None where either is
+    missing. `spark` has as many values as the cell's, over the other window.
+    """
+
+    value: float | None
+    total: int | None
+    text: str
+    change: float | None
+    unit: str
+    spark: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One signal of one component over the window: what a card, a matrix cell and a JSON row are made of.
 
@@ -75,6 +91,8 @@ class Cell:
     immature: tuple[bool, ...] = ()
     version: str = ""
     """The newest version that a model served in the window."""
+    compared: Compared | None = None
+    """The same over the window that was asked to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +169,8 @@ class Overview:
     changes: tuple[Change, ...]
     truncated: int = 0
     """Changes left out of `changes` because there are too many to draw; they are counted, never lost."""
+    compared: Window | None = None
+    """The window that cards and cells are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +243,33 @@ class FeatureDrift:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """One feature as it was and as it is: the share of its rows in each bin; missing ones are counted apart.
+
+    `labels` name the bins: a category, "≤ 12.5" for a bin of numbers, "other" for the rare rest.
+    """
+
+    feature: str
+    type: str
+    labels: tuple[str, ...]
+    reference: tuple[float, ...]
+    current: tuple[float, ...]
+    n_reference: int
+    n_current: int
+    missing_reference: int = 0
+    missing_current: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A stretch in which a version answered most predictions; half-open, on the grid of the step."""
+
+    version: str
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class Detail:
     """The page of one component: its cells, series for charts, and the changes of it and its partners."""
 
@@ -248,3 +295,9 @@ class Detail:
     quality: Mapping[str, object] | None
     versions: tuple[Mapping[str, object], ...]
     samples: tuple[Mapping[str, object], ...]
+    compared: Window | None = None
+    """The window that the cells are compared with."""
+    distribution: Distribution | None = None
+    """The selected feature, or the one that moved most."""
+    served: tuple[Served, ...] = ()
+    """Which version of a model answered when, in order of time."""
