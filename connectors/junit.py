@@ -102,7 +102,7 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
             digest = _digest(item)
             # Of byte-identical copies the oldest counts: without a timestamp its age is the time.
             copied = digest in pages and pages[digest][0] <= item.modified
-            if not copied and _is_new(pull.taken(f"junit:{digest}"), config):
+            if not copied and (pull.first or _is_new(pull.taken(f"junit:{digest}"), config)):
                 pages[digest] = (item.modified, _page(item, config, digest))
         except SourceRefused as error:
             yield Page(findings=(Finding("reject", str(error), item.name),))

@@ -104,6 +104,7 @@ ABOUT = About(
         "FAILED_REGISTRATION": "bad",
         "PENDING_REGISTRATION": "open",
     },
+    once=("promotion",),
     side="model",
     example="""\
 connector = "mlflow"

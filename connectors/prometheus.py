@@ -54,6 +54,7 @@ ABOUT = About(
         "external labels are not part of an answer, so they cannot be selected",
     ),
     side="system",
+    restates=True,
     example="""\
 connector = "prometheus"
 name = "prod"

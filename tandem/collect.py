@@ -11,7 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,11 @@ from tandem.records import (
     Record,
     Sample,
     Series,
+    bucket_of,
 )
 from tandem.store.file import Store, StoreBroken
 from tandem.store.ledger import Ledger
-from tandem.store.write import Conflict, Piece, SourceRow, Writer
+from tandem.store.write import Conflict, Piece, SourceRow, Whole, Writer
 
 OVERLAP = 600
 """Seconds before the last watermark that a bucket source is asked for again, unless the source says otherwise."""
@@ -55,6 +56,9 @@ ROWS = 200_000
 """Rows after which a transaction is committed."""
 SECONDS = 1.0
 """Seconds after which a transaction is committed."""
+MEANING = 24
+"""Letters at the end of a source's settings that say what its records mean."""
+_PLACE = ("common", "url", "path")
 AT_ONCE = 4
 """Sources pulled at the same time."""
 
@@ -103,6 +107,12 @@ class _Run:
     pages: int = 0
     held_back: int = 0
     explicit: bool = False
+    whole: list[Whole] = field(default_factory=list)
+    """What this pull was told wholly so far."""
+    partial: bool = False
+    """Whether an item was left out that could not be read."""
+    restates: bool = False
+    """Whether what this pull is not told is taken back."""
     low: int | None = None
     high: int | None = None
     """The first and the last time of the records taken in."""
@@ -219,7 +229,8 @@ def _once(run: _Run, pages: Callable[[_Run], Iterator[Page]], complete: bool, sa
     if complete:
         run.row.watermark = run.until
         run.row.settings = settings_of(run.source)
-    _commit(run)
+    whole = run.whole if run.restates and not run.partial else []
+    _commit(run, whole)
 
 
 def _read(run: _Run, pages: Callable[[_Run], Iterator[Page]], say: Say) -> None:
@@ -238,8 +249,8 @@ def _commit_if_due(run: _Run) -> None:
         _commit(run)
 
 
-def _commit(run: _Run) -> None:
-    run.writer.commit(run.pieces, run.row)
+def _commit(run: _Run, whole: Sequence[Whole] = ()) -> None:
+    run.writer.commit(run.pieces, run.row, whole, run.source.connector.ABOUT.once)
     run.pieces, run.row, run.waiting = [], SourceRow(), 0
     run.since_commit = time.monotonic()
 
@@ -253,6 +264,7 @@ def _add(run: _Run, page: Page) -> None:
             records += _placed(run, record)
     covered = [] if page.covered is None else [_shifted_cover(run, one) for one in page.covered]
     run.explicit = run.explicit or page.covered is not None
+    run.whole += [Whole(bucket_of(one.since), bucket_of(one.until - 1) + BUCKET, one.signal) for one in covered]
     gaps = [replace(gap, since=gap.since + run.shift, until=gap.until + run.shift) for gap in page.gaps]
     run.pieces.append(Piece(records, page.slice, covered, gaps))
     run.waiting += sum(_weight(record) for record in records)
@@ -306,7 +318,7 @@ def _placed_facts(run: _Run, facts: Sequence[Fact]) -> list[Record]:
     if found:
         times = [one.ts for one in found if isinstance(one, Fact)]
         _reach(run, min(times))
-        _reach(run, max(times))
+        _reach(run, max(times) + BUCKET)
     return found
 
 
@@ -437,8 +449,11 @@ def _pull_pages(store: Store, run: _Run, since: int | None, say: Say) -> Iterato
     source = run.source
     ledger = Ledger(store)
     kept = ledger.state(run.writer.source)
-    if kept.settings is not None and kept.settings != settings_of(source):
+    settings = settings_of(source)
+    if kept.settings is not None and kept.settings != settings:
+        run.writer.moved = kept.settings[-MEANING:] != settings[-MEANING:]
         kept = type(kept)()
+    run.restates = source.common.deletions == "restate" or (run.writer.moved and since is None)
     asked = _asked(source, kept.watermark, since, run.until)
     items = dict(kept.items or {})
     sweep = run.until - int(items.get("swept", 0)) >= DAY
@@ -455,19 +470,22 @@ def _pull_pages(store: Store, run: _Run, since: int | None, say: Say) -> Iterato
     else:
         yield from source.connector.fetch(source.config, request)
     if not run.explicit:
-        run.pieces.append(Piece(covered=_whole(run, asked)))
+        run.whole.append(Whole(asked, run.until))
+        run.pieces.append(Piece(covered=_whole(run, asked, ledger.extent(run.writer.source))))
     if sweep:
         items["swept"] = run.until
     run.row.items = items
 
 
-def _whole(run: _Run, asked: int) -> list[Covered]:
-    """The asked interval; exported files vouch only for the stretch that their records span."""
+def _whole(run: _Run, asked: int, before: tuple[int, int] | None) -> list[Covered]:
+    """The asked interval; exported files vouch only for the stretch that all their records span, whenever read."""
     if not _reads_files(run.source):
         return [Covered(asked, run.until)]
-    if run.low is None or run.high is None:
+    ends = [*(before or ()), *(end for end in (run.low, run.high) if end is not None)]
+    if not ends:
         return []
-    return [Covered(max(asked, run.low), run.until if run.moved else min(run.until, run.high))]
+    return [Covered(max(run.source.since(run.until) or 0, min(ends)),
+                    run.until if run.moved else min(run.until, max(ends)))]  # fmt: skip
 
 
 def _asked(source: Source, watermark: int | None, since: int | None, now: int) -> int:
@@ -513,6 +531,7 @@ def _items(run: _Run, folder: Path, memory: dict[str, Any], request: Pull) -> It
             yield from connector.parse(one, config)
         except SourceRefused as no:
             run.findings[("reject", str(no), name)] += 1
+            run.partial = True
             continue
         files[name] = now if not run.held_back else ""
     memory["files"] = files
@@ -542,7 +561,16 @@ def _walk(path: Path, given: Given, recognised: Callable[[Item], bool]) -> Itera
 def settings_of(source: Source) -> str:
     """Changes when a source's configuration says another thing of the same objects; then all of it is read again."""
     text = repr((replace(source.common, every=0, primary=False, combine=""), source.config))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()[:-MEANING] + _meaning_of(source)
+
+
+def _meaning_of(source: Source) -> str:
+    """Changes when the same objects become other records: other components, other selections."""
+    common = source.common
+    own = {one.name: getattr(source.config, one.name) for one in fields(source.config) if one.name not in _PLACE}
+    text = repr((common.component, common.map, common.environment, common.discover, common.status, common.timezone,
+                 common.shift_days, own))  # fmt: skip
+    return hashlib.sha256(text.encode()).hexdigest()[:MEANING]
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,10 @@ def _source(table: Mapping[str, Any], where: str, folder: Path) -> Source:
     _check_common(common, where)
     rest = {key: table[key] for key in own if key in table} | {"common": common}
     config = strict.build(module.Config, rest, where, folder, {"common": lambda value: value})
+    files = str(getattr(config, "url", "")).startswith("file:")
+    if common.deletions == "restate" and (files or not module.ABOUT.restates):
+        what = "files" if files else name
+        raise ValueError(f'{where}: deletions must be "keep": a pull of {what} does not tell what has vanished.')
     return Source(common, module, config)
 
 

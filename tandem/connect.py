@@ -133,6 +133,10 @@ class About:
     limits: tuple[str, ...] = ()
     status: Mapping[str, Outcome] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    restates: bool = False
+    """Whether every pull tells all of its window, so that what is missing in it has vanished (`deletions`)."""
+    once: tuple[str, ...] = ()
+    """Event kinds that are seen to happen and cannot be read again."""
     side: Literal["system", "model", "both"] = "system"
     example: str = ""
     """The body of a [[source]] block for `tandem init`, with comments; loads under the strict config."""

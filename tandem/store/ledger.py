@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tandem.bins import Layout
-from tandem.records import Event
+from tandem.records import BUCKET, HOUR, Event
 from tandem.store.file import Store
-from tandem.store.write import event_of
+from tandem.store.tables import KINDS, TIERS
+from tandem.store.write import DERIVED, event_of
 
 PULLS = 500
 """Pulls remembered per source."""
@@ -71,6 +72,26 @@ class Ledger:
         names = self.store.names
         number = names.baselines.get((component, signal, name))
         return None if number is None else names.layout(number)
+
+    def extent(self, source: int) -> tuple[int, int] | None:
+        """The first and the last time of all that the source ever said; None where it said nothing."""
+        parts = [
+            f"SELECT f.ts AS low, f.ts + {BUCKET} AS high FROM {kind}{TIERS[width]} f JOIN series s ON s.id = f.series "
+            f"AND s.source = $source AND s.width = {width} AND NOT list_contains($derived::VARCHAR[], s.signal)"
+            for kind in KINDS
+            for width in (BUCKET, HOUR)
+        ]
+        parts.append("SELECT ts, ts FROM event WHERE source = $source AND content <> ''")
+        parts.append("SELECT p.ts, p.ts FROM sample p JOIN series s ON s.id = p.series AND s.source = $source")
+        row = (
+            self.store.cursor()
+            .execute(
+                f"SELECT min(low), max(high) FROM ({' UNION ALL '.join(parts)})",
+                {"source": source, "derived": list(DERIVED)},
+            )
+            .fetchone()
+        )
+        return None if row is None or row[0] is None else (int(row[0]), int(row[1]))
 
     def record(
         self, source: int, name: str, now: int, error: str, pages: int, rows: int,

@@ -167,6 +167,19 @@ def back_delta(kind: Kind, width: int) -> str:
     GROUP BY f.series, f.ts{_of("f", kind)} HAVING {kind.nonzero}"""
 
 
+def unsaid(kind: Kind, width: int) -> str:
+    """What a source has in the buckets that this pull has not told: source, first and last start, signal twice,
+    and the signals that are left out.
+    """
+    name = kind.name
+    return f"""
+    SELECT f.series, f.ts{_of("f", kind)}, {kind.sums} FROM {name}{TIERS[width]} f
+    JOIN series s ON s.id = f.series AND s.width = {width} AND s.source = ?
+    ANTI JOIN seen_{name} seen ON seen.series = f.series AND seen.ts = f.ts
+    WHERE f.slice = 0 AND f.ts >= ? AND f.ts <= ? AND (? = '' OR s.signal = ?) AND NOT list_contains(?, s.signal)
+    GROUP BY f.series, f.ts{_of("f", kind)} HAVING {kind.nonzero}"""
+
+
 def append(kind: Kind, width: int, tier: int) -> str:
     """Append the deltas of `width` to one tier with their load; in their own tier each is a row already."""
     name, keys = kind.name, kind.key_list

@@ -38,6 +38,8 @@ from tandem.store import tables
 from tandem.store.drifted import Touched, drift_facts
 from tandem.store.file import Placed, Store, layout_spec
 
+DERIVED = frozenset({*derive.SUCCESS.values(), *derive.LASTED.values(), "queue_time", "drift"})
+"""Signals that the core makes of events and histograms: they follow those."""
 HOURLY = frozenset({"feature", "prediction", "drift"})
 """Signals whose buckets are an hour wide."""
 KNOWN = -1
@@ -68,6 +70,15 @@ class SourceRow:
     watermark: int | None = None
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A stretch [since, until) that a pull has told all of; `signal` "" means all signals, and events."""
+
+    since: int
+    until: int
+    signal: str = ""
+
+
 class Writer:
     """Takes the pages of one pull of one source into the store; belongs to one thread."""
 
@@ -86,6 +97,8 @@ class Writer:
         self.events_seen: dict[tuple[str, str, int], str] = {}
         self.slices_seen: dict[str, tuple[str, set[int]]] = {}
         self.tolerant = False
+        self.moved = False
+        """Whether the source's settings give another meaning to the same records: slices are counted anew."""
         self.conflicts: list[str] = []
         self.rows = 0
 
@@ -97,17 +110,21 @@ class Writer:
         self.slices_seen.clear()
         self.tolerant = True
 
-    def commit(self, pieces: Sequence[Piece], row: SourceRow | None = None) -> int:
+    def commit(
+        self, pieces: Sequence[Piece], row: SourceRow | None = None, whole: Sequence[Whole] = (),
+        once: Sequence[str] = (),
+    ) -> int:  # fmt: skip
         """Take in `pieces` in one transaction, with the source's state; rows written, 0 where nothing changed.
 
-        Raises Conflict, with nothing taken in, where this pull contradicts itself for the first time.
+        Of what this pull has told wholly (`whole`), all that it did not tell is taken back, but for events of the
+        kinds in `once`. Raises Conflict, with nothing taken in, where this pull contradicts itself for the first time.
         """
         with self.store.writing():
             seen = dict(self.events_seen), {name: (d, set(p)) for name, (d, p) in self.slices_seen.items()}
             self.cursor.execute("BEGIN")
             try:
                 load = _Load(self)
-                load.take(pieces)
+                load.take(pieces, whole, once)
                 load.finish(len(pieces), row or SourceRow())
                 self.cursor.execute("COMMIT")
             except BaseException:
@@ -248,7 +265,7 @@ class _Load:
         self.slices = False
         self.restated: set[int] = set()
 
-    def take(self, pieces: Sequence[Piece]) -> None:
+    def take(self, pieces: Sequence[Piece], whole: Sequence[Whole] = (), once: Sequence[str] = ()) -> None:
         """Stage every record, then append the differences."""
         events: list[Event] = []
         samples: list[Sample] = []
@@ -266,6 +283,7 @@ class _Load:
         self._events(events)
         self._samples(samples)
         self._append()
+        self._vanished(whole, once)
         self._drift()
         self._cover(pieces)
 
@@ -316,7 +334,7 @@ class _Load:
         return number
 
     def _first_part(self, piece: Slice, number: int | None) -> int | None:
-        if number is not None and self.registry.digests.get(number) == piece.digest:
+        if number is not None and self.registry.digests.get(number) == piece.digest and not self.writer.moved:
             self.writer.slices_seen[piece.name] = (piece.digest, {KNOWN})
             return None
         self.writer.slices_seen[piece.name] = (piece.digest, {piece.part})
@@ -537,7 +555,7 @@ class _Load:
                 continue
             key = (event.kind, event.key)
             attempts = changed.get(key, stored.get(key, {}))
-            old = attempts.get(event.attempt)
+            old = attempts.get(event.attempt)  # nothing, too, where it was taken back
             if old is not None and (old.revision > event.revision or content(old) == text):
                 continue
             changed.setdefault(key, dict(attempts))[event.attempt] = event
@@ -585,6 +603,46 @@ class _Load:
             for component in one.components:
                 series = Series(one.signal, component=component, environment=one.environment)
                 self._value(series, one.ts, one.value, 0, KNOWN, sign)
+
+    # -- what vanished
+
+    def _vanished(self, whole: Sequence[Whole], once: Sequence[str]) -> None:
+        for signal in sorted({one.signal for one in whole}):
+            for since, until in union((one.since, one.until) for one in whole if one.signal == signal):
+                for kind in tables.KINDS.values():
+                    for width in (BUCKET, HOUR):
+                        self._unsaid(kind, width, Whole(since, until, signal))
+                if not signal:
+                    self._gone(since, until, once)
+            self._append()
+
+    def _unsaid(self, kind: tables.Kind, width: int, one: Whole) -> None:
+        """Stage the negative of every bucket that this pull has not told."""
+        rows = self.cursor.execute(
+            tables.unsaid(kind, width), [self.writer.source, one.since, one.until - width, one.signal, one.signal,
+                                         list(DERIVED)],
+        ).fetchall()  # fmt: skip
+        staged = self.staged[kind.name].rows
+        keys = 2 + len(kind.keys)
+        staged += [(KNOWN, series, ts, 0, *more[: keys - 2], *(-value for value in more[keys - 2 :]))
+                   for series, ts, *more in rows]  # fmt: skip
+
+    def _gone(self, since: int, until: int, once: Sequence[str]) -> None:
+        """Take back every event that this pull has not told."""
+        rows = self.cursor.execute(
+            "SELECT kind, key, attempt, arg_max(content, load_id) FROM event WHERE source = ? GROUP BY ALL "
+            "HAVING arg_max(ts, load_id) >= ? AND arg_max(ts, load_id) < ? AND arg_max(content, load_id) <> ''",
+            [self.writer.source, since, until],
+        ).fetchall()
+        said = {(kind, key) for kind, key, _ in self.writer.events_seen}
+        left: dict[tuple[str, str], list[Event]] = {}
+        for kind, key, _, text in rows:
+            if (kind, key) not in said and kind not in once:
+                left.setdefault((kind, key), []).append(event_of(text))
+        for attempts in left.values():
+            self._derived(attempts, -1)
+            for event in attempts:
+                self._write_event(event, "")
 
     # -- samples and coverage
 
