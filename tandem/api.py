@@ -19,8 +19,8 @@ from tandem.config import Config, ConfigError
 from tandem.connect import Given
 from tandem.records import DAY
 from tandem.shown import SourceState, Unreadable, Window
-from tandem.store import sound
-from tandem.store.file import Store
+from tandem.store import backup, sound
+from tandem.store.file import Store, StoreRefused
 
 Params = Mapping[str, Sequence[str]]
 Answer = tuple[int, str, bytes]
@@ -31,6 +31,8 @@ LINES = "application/x-ndjson"
 SVG = "image/svg+xml"
 COLOURS = {"ok": "#2e7d32", "at risk": "#b26a00", "breached": "#c62828", "unknown": "#5f6368"}
 """Background of a badge by state; white text on each has a contrast above 4.5."""
+WORK = ("/api/v1/sync", "/api/v1/import", "/api/v1/export")
+"""What is asked by POST and done only for who holds the token."""
 GIVEN = {"component", "connector", "timezone", "at", "config", "path"}
 """Parameters of an import."""
 
@@ -89,7 +91,7 @@ def answer(context: Any, method: str, path: str, params: Params, headers: Mappin
 
 
 def _answer(context: Any, method: str, path: str, params: Params, headers: Mapping[str, str]) -> Answer:
-    if path in ("/api/v1/sync", "/api/v1/import"):
+    if path in WORK:
         if method != "POST":
             return _error(405, f"{path} is asked by POST.")
         if not permitted(context, headers):
@@ -261,8 +263,8 @@ def work(context: Working, path: str, params: Params) -> Iterator[bytes]:
 
     Raises BadQuestion or ConfigError before the first line.
     """
-    job = _importing(context, params) if path == "/api/v1/import" else _syncing(context, params)
-    return _told(job)
+    make = {"/api/v1/sync": _syncing, "/api/v1/import": _importing, "/api/v1/export": _exporting}[path]
+    return _told(make(context, params))
 
 
 def _config_of(params: Params) -> Path | None:
@@ -294,6 +296,13 @@ def _importing(context: Working, params: Params) -> Callable[[Say], list[Any]]:
     return lambda say: context.take(paths, more, connector=connector, say=say, config=_config_of(params))
 
 
+def _exporting(context: Working, params: Params) -> Callable[[Say], list[Any]]:
+    folder = Path(_known(params, "folder").get("folder", ""))
+    if not folder.is_absolute():
+        raise BadQuestion("An export goes into a folder that is named by its absolute path.")
+    return lambda say: [backup.export(context.store, folder)]
+
+
 def _told(job: Callable[[Say], list[Any]]) -> Iterator[bytes]:
     """The lines of a job that runs in a thread of its own, so that it goes on when nobody listens any more."""
     said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -302,8 +311,8 @@ def _told(job: Callable[[Say], list[Any]]) -> Iterator[bytes]:
         last: dict[str, Any] = {"error": "The running Tandem stopped on a fault; see what it wrote."}
         try:
             outcomes = job(lambda source, what, share: said.put({"say": [source, what, share]}))
-            last = {"outcomes": [asdict(one) for one in outcomes]}
-        except ConfigError as bad:
+            last = {"outcomes": [one if isinstance(one, dict) else asdict(one) for one in outcomes]}
+        except (ConfigError, StoreRefused, OSError) as bad:
             last = {"error": str(bad)}
         finally:
             said.put(last)

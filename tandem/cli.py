@@ -25,6 +25,7 @@ from tandem.config import Config, ConfigError
 from tandem.connect import Given, SourceRefused
 from tandem.owner import Owner, Reading, StoreLocked, StoreRefused, reached
 from tandem.remote import Gone, Refused, Remote, sentence_of
+from tandem.store import backup
 
 FAILED = 1
 DEFAULT = "tandem.toml"
@@ -416,6 +417,40 @@ def _asked(config: Config, path: str, params: Mapping[str, Sequence[str]]) -> by
     if status != 200:
         raise Refused(status, sentence_of(body))
     return body
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@config_option
+def export(folder: Path, file: str | None) -> None:
+    """Write the whole store as Parquet files with a manifest of their hashes."""
+    config = loaded(file)
+    place = folder.absolute()
+
+    def own() -> Mapping[str, Any]:
+        with Reading.open(config, time.time) as reading:
+            return backup.export(reading.store, place)
+
+    def ask(remote: Remote) -> Mapping[str, Any]:
+        [found] = _handed("/api/v1/export", {"folder": [str(place)]}, printed.Progress())(remote)
+        return found
+
+    found = reached(config.store, ask, own)
+    rows = sum(table["rows"] for table in found["tables"].values())
+    click.echo(f"{place}: {rows:,} rows of {len(found['tables'])} tables, load {found['load']}")
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--into", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path),
+              help="Where tandem.duckdb is made; where the configuration says if left out.")  # fmt: skip
+@config_option
+def restore(folder: Path, into: Path | None, file: str | None) -> None:
+    """Make a store of an export; one that exists is never touched."""
+    path = into / "tandem.duckdb" if into else loaded(file).store
+    path.parent.mkdir(parents=True, exist_ok=True)
+    load = backup.restore(folder, path)
+    click.echo(f"{path}: as it stood after load {load}")
 
 
 @main.command()

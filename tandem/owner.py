@@ -471,7 +471,7 @@ class _Asked(http.server.BaseHTTPRequestHandler):
         self._send(*api.answer(self.server.owner, "GET", path, params, dict(self.headers)))
 
     def _work(self, path: str, params: Mapping[str, list[str]]) -> None:
-        if path not in ("/api/v1/sync", "/api/v1/import"):
+        if path not in api.WORK:
             self._send(404, api.JSON, api.dumps({"error": "There is nothing to do at this address."}))
             return
         try:
