@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from tandem.bins import DURATION
 from tandem.config import Component, Config
-from tandem.records import BUCKET, DAY
+from tandem.records import BUCKET, DAY, Event
 from tandem.store.file import Placed, Store, layout_spec, open_store
 from tandem.store.tables import KINDS, TIERS
+from tandem.store.write import content
 from tests import fakes
 
 END = fakes.NOW // DAY * DAY + 15 * 3600 + 1500
@@ -41,7 +42,7 @@ def config(folder: Path, components: int) -> Config:
 
 
 def build(path: Path, components: int, days: int, live: int = 0) -> None:
-    """Make the store; a load per day, the last `live` days a load per bucket, as polling every 5 minutes writes them."""
+    """Make the store; a load per day, and one per bucket in the last `live` days, as polling writes them."""
     with open_store(path) as store:
         _register(store, components)
         begin = END // DAY * DAY - (days - 1) * DAY
@@ -94,13 +95,15 @@ _ROWS = {
         UNION ALL SELECT id, t.ts, 0, (hash(id, t.ts) % 50 > 0)::BIGINT, 1 FROM range($since, $until, 3600) t(ts)
             CROSS JOIN series WHERE signal = 'drift' ORDER BY ts, series""",
     "histogram": """
-        SELECT id AS series, t.ts, 0 AS slice, (12 + b.bin)::SMALLINT AS bin, 1 + (hash(id, t.ts, b.bin) % 9)::BIGINT AS n,
-               (40000 * (b.bin + 1))::HUGEINT AS sum FROM range($since, $until, 300) t(ts) CROSS JOIN range(12) b(bin)
+        SELECT id AS series, t.ts, 0 AS slice, (12 + b.bin)::SMALLINT AS bin,
+               1 + (hash(id, t.ts, b.bin) % 9)::BIGINT AS n, (40000 * (b.bin + 1))::HUGEINT AS sum
+        FROM range($since, $until, 300) t(ts) CROSS JOIN range(12) b(bin)
         CROSS JOIN series WHERE signal = 'latency' ORDER BY t.ts, series""",
     "confusion": """
         SELECT id AS series, t.ts, 0 AS slice, (b.c // 2)::VARCHAR AS actual, (b.c % 2)::VARCHAR AS predicted,
-               CASE WHEN b.c IN (0, 3) THEN 10 + (hash(id, t.ts, b.c) % 40)::BIGINT ELSE (hash(id, t.ts, b.c) % 4)::BIGINT END
-               AS n FROM range($since, $until, 300) t(ts) CROSS JOIN range(4) b(c)
+               CASE WHEN b.c IN (0, 3) THEN 10 + (hash(id, t.ts, b.c) % 40)::BIGINT
+               ELSE (hash(id, t.ts, b.c) % 4)::BIGINT END AS n
+        FROM range($since, $until, 300) t(ts) CROSS JOIN range(4) b(c)
         CROSS JOIN series WHERE signal = 'outcome' ORDER BY t.ts, series""",
 }
 
@@ -131,8 +134,8 @@ def _into_tiers(store: Store, name: str, rows: str, load: int) -> None:
     kind = KINDS[name]
     for width, suffix in TIERS.items():
         store.connection.execute(
-            f"INSERT INTO {name}{suffix} SELECT series, m.ts - m.ts % {width} AS start, slice{kind.key_list}, {kind.sums}, "
-            f"{load} FROM ({rows}) m JOIN series ON series.id = m.series WHERE series.width <= {width} "
+            f"INSERT INTO {name}{suffix} SELECT series, m.ts - m.ts % {width} AS start, slice{kind.key_list}, "
+            f"{kind.sums}, {load} FROM ({rows}) m JOIN series ON series.id = m.series WHERE series.width <= {width} "
             f"GROUP BY series, start, slice{kind.key_list} ORDER BY start, series"
         )
 
@@ -143,12 +146,15 @@ def _finish(store: Store, begin: int, load: int) -> None:
         gap = begin + number * 7 * 3600
         run("INSERT INTO coverage VALUES ($1, '', '', $2, $3, $4), ($1, '', '', $3 + 1800, $5, $4)",
             [number, begin, gap, load, END])  # fmt: skip
-    rows = [(2, "deployment", f"d{n}", 1, 0, ts, ts + 300, ["service-000"], "production", "good",
-             f'{{"kind": "deployment", "key": "d{n}", "ts": {ts}, "ended": {ts + 300}, "outcome": "good", '
-             f'"components": ["service-{n % 7:03}"], "environment": "production", "version": "v{n}"}}', load)
+    rows = [(2, "deployment", f"d{n}", 1, 0, ts, ts + 300, ["service-000"], "production", "good", _event(n, ts), load)
             for n, ts in enumerate(range(begin, END, 8 * 3600))]  # fmt: skip
     names = ("source", "kind", "key", "attempt", "revision", "ts", "until", "components", "environment", "outcome",
              "content", "load_id")  # fmt: skip
     store.connection.register("arriving", pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))))
     run("INSERT INTO event BY NAME SELECT * FROM arriving")
     store.connection.unregister("arriving")
+
+
+def _event(n: int, ts: int) -> str:
+    return content(Event("deployment", f"d{n}", ts, ended=ts + 300, components=(f"service-{n % 7:03}",),
+                         environment="production", version=f"v{n}"))  # fmt: skip

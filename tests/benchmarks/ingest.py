@@ -93,26 +93,29 @@ def plain(path: Path, given: dict[str, np.ndarray]) -> None:
         connection.execute("CHECKPOINT")
 
 
+def works(base: Path, new: dict[str, np.ndarray], restated: dict[str, np.ndarray]) -> dict[str, Callable[[], object]]:
+    """What a round measures, in its order."""
+    sums = [int(one["total"].sum()) for one in (new, restated)]
+    return {
+        "open and close a new store": lambda: write(base / "empty.duckdb", [], 0),
+        "plain INSERT, one table": lambda: plain(base / "plain.duckdb", new),
+        "Batches, new": lambda: write(base / "a.duckdb", batches(new), sums[0]),
+        "Batches, half restated": lambda: write(base / "a.duckdb", batches(restated), sums[1]),
+        "Facts, new": lambda: write(base / "b.duckdb", facts(new), sums[0]),
+        "Facts, half restated": lambda: write(base / "b.duckdb", facts(restated), sums[1]),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     new, restated = columns(given.rows), columns(given.rows, corrected=14)
-    sums = [int(one["total"].sum()) for one in (new, restated)]
     spent: dict[str, list[float]] = {}
     for number in range(given.rounds + 1):
         with tempfile.TemporaryDirectory() as folder:
-            base = Path(folder)
-            works: dict[str, Callable[[], object]] = {
-                "open and close a new store": lambda: write(base / "empty.duckdb", [], 0),
-                "plain INSERT, one table": lambda: plain(base / "plain.duckdb", new),
-                "Batches, new": lambda: write(base / "a.duckdb", batches(new), sums[0]),
-                "Batches, half restated": lambda: write(base / "a.duckdb", batches(restated), sums[1]),
-                "Facts, new": lambda: write(base / "b.duckdb", facts(new), sums[0]),
-                "Facts, half restated": lambda: write(base / "b.duckdb", facts(restated), sums[1]),
-            }
-            for name, work in works.items():
+            for name, work in works(Path(folder), new, restated).items():
                 seconds = cpu(work)
                 if number:
                     spent.setdefault(name, []).append(seconds)

@@ -65,8 +65,8 @@ def layouts(bins: int) -> list[Layout]:
                f"SELECT {{group}}, {sums} FROM stored WHERE {{where}} GROUP BY ALL"),
         Layout("list by position", "SELECT series, ts, h, load_id FROM raw",
                f"SELECT {{group}}, {parts} FROM stored WHERE {{where}} GROUP BY ALL"),
-        Layout("list trimmed", "SELECT series, ts, list_position(list_transform(h, lambda x: x <> 0), true)::SMALLINT AS "
-               f"first, h[list_position(list_transform(h, lambda x: x <> 0), true):{bins} + 1 - list_position("
+        Layout("list trimmed", "SELECT series, ts, list_position(list_transform(h, lambda x: x <> 0), true)::SMALLINT "
+               f"AS first, h[list_position(list_transform(h, lambda x: x <> 0), true):{bins} + 1 - list_position("
                "list_reverse(list_transform(h, lambda x: x <> 0)), true)] AS h, load_id FROM raw",
                f"SELECT {{group}}, {trimmed} FROM stored WHERE {{where}} GROUP BY ALL"),
     ]  # fmt: skip
@@ -78,10 +78,10 @@ def prepare(folder: Path, components: int, days: int, bins: int, filled: int) ->
     value = f"CASE WHEN b > {low} AND b <= {high} THEN 1 + (hash(s, t, b) % 40)::BIGINT ELSE 0 END"
     with duckdb.connect() as con:
         con.execute(
-            f"COPY (SELECT s::INTEGER AS series, t AS ts, list_transform(range(1, {bins + 1}), lambda b: {value}) AS h, "
-            f"1::BIGINT AS load_id FROM range(0, {days * 86400}, {BUCKET}) a(t), range({components}) c(s) UNION ALL "
-            f"SELECT s, t, list_transform(range(1, {bins + 1}), lambda b: CASE WHEN b = {(low + high) // 2} THEN -1 ELSE 0 END"
-            f"::BIGINT), 2 FROM range(0, {days * 86400}, {BUCKET}) a(t), range({components}) c(s) "
+            f"COPY (SELECT s::INTEGER AS series, t AS ts, list_transform(range(1, {bins + 1}), lambda b: {value}) "
+            f"AS h, 1::BIGINT AS load_id FROM range(0, {days * 86400}, {BUCKET}) a(t), range({components}) c(s) "
+            f"UNION ALL SELECT s, t, list_transform(range(1, {bins + 1}), lambda b: "
+            f"CASE WHEN b = {(low + high) // 2} THEN -1 ELSE 0 END::BIGINT), 2 FROM range(0, {days * 86400}, {BUCKET}) a(t), range({components}) c(s) "
             f"WHERE hash(s, t) % 100 < 3 ORDER BY load_id, ts, series) TO '{folder / 'raw.parquet'}'"
         )
 
