@@ -27,6 +27,9 @@ ROWS = 60
 """Rows of the matrix that are drawn; they come worst first, and the rest are counted."""
 LISTED = 14
 NONE = "–"
+STEPPED = 40
+"""A sparkline of at most so many values is drawn as steps."""
+ARROWS = {1: "▲", 0: "=", -1: "▼"}
 SHAPES = {
     "ok": '<circle cx="5" cy="5" r="4" fill="var(--mark)"/>',
     "at risk": '<path d="M5 .6 9.8 9.4H.2Z" fill="var(--ink)"/>',
@@ -97,10 +100,15 @@ def legend() -> str:
     return f'<div class="s-legend">{inside}</div>'
 
 
-def spark(values: Sequence[float | None], aim: float | None, immature: Sequence[bool] = ()) -> str:
-    """A sparkline as SVG: integer coordinates, at most one point per two pixels, gaps where nothing was seen."""
-    points = _thinned(values, 120)
-    seen = [value for value in points if value is not None]
+def spark(
+    values: Sequence[float | None], aim: float | None, immature: Sequence[bool] = (), other: Sequence[float | None] = ()
+) -> str:
+    """A sparkline as SVG: integer coordinates, at most one point per two pixels, gaps where nothing was seen.
+
+    Few values are drawn as steps, because each holds for all of its step; `other` is thin and grey, on the same scale.
+    """
+    points, before = _thinned(values, 120), _thinned(other, 120)
+    seen = [value for value in (*points, *before) if value is not None]
     if not seen:
         return '<svg class="c-spark" aria-hidden="true"></svg>'
     scale = [*seen, aim] if aim is not None else seen
@@ -108,27 +116,37 @@ def spark(values: Sequence[float | None], aim: float | None, immature: Sequence[
     if high == low:
         low, high = low - 0.5, high + 0.5
     width, unit = 200, 36 / (high - low)
-    dx = width / max(len(points) - 1, 1)
     soft_from = _first_immature(immature, len(values)) * len(points) // max(len(values), 1)
-    runs = _runs(points)
-    line, soft, area, dots = [], [], [], []
-    for start, run in runs:
-        xy = [(round((start + i) * dx), round(38 - (value - low) * unit)) for i, value in enumerate(run)]
-        if len(xy) == 1:
-            dots.append(f'<path class="v-dot" d="M{xy[0][0]} {xy[0][1]}h0"/>')
-        cut = max(min(soft_from - start, len(xy)), 0)
-        line.append(_path(xy[: cut + 1] if cut < len(xy) else xy))
-        soft.append(_path(xy[cut:]) if cut < len(xy) else "")
+    line, soft, area = [], [], []
+    for start, run in _runs(points):
+        cut = max(min(soft_from - start, len(run)), 0)
+        xy = _xy(start, run, len(points), low, unit)
+        edge = cut * 2 if len(points) <= STEPPED else cut + 1 if cut < len(run) else cut
+        line.append(_path(xy[:edge]))
+        soft.append(_path(xy[edge if len(points) <= STEPPED else cut :]) if cut < len(run) else "")
         area.append(f"{_path(xy)}L{xy[-1][0]} 40L{xy[0][0]} 40Z")
     aim_line = ""
     if aim is not None:
         y = round(38 - (aim - low) * unit)
         aim_line = f'<path class="v-target" d="M0 {y}H{width}"/>'
+    then = "".join(_path(_xy(start, run, len(before), low, unit)) for start, run in _runs(before))
+    grey = f'<path class="v-other" d="{then}"/>' if then else ""
     return (
         f'<svg class="c-spark" viewBox="0 0 {width} 40" preserveAspectRatio="none" aria-hidden="true">'
-        f'<path class="v-area" d="{"".join(area)}"/>{aim_line}<path class="v-line" d="{"".join(line)}"/>'
-        f'<path class="v-line v-soft" d="{"".join(soft)}"/>{"".join(dots)}</svg>'
+        f'<path class="v-area" d="{"".join(area)}"/>{grey}{aim_line}'
+        f'<path class="v-line" d="{"".join(line)}"/><path class="v-line v-soft" d="{"".join(soft)}"/></svg>'
     )
+
+
+def _xy(start: int, run: Sequence[float], points: int, low: float, unit: float) -> list[tuple[int, int]]:
+    """The places of a run: two for each value where values are steps, else one; a lonely value is a short dash."""
+    ys = [round(38 - (value - low) * unit) for value in run]
+    if points <= STEPPED:
+        wide = 200 / points
+        return [(round((start + i + side) * wide), y) for i, y in enumerate(ys) for side in (0, 1)]
+    dx = 200 / (points - 1)
+    xs = [round((start + i) * dx) for i in range(len(run))]
+    return list(zip(xs, ys, strict=True)) if len(run) > 1 else [(xs[0] - 1, ys[0]), (xs[0] + 1, ys[0])]
 
 
 def _first_immature(immature: Sequence[bool], length: int) -> int:
@@ -213,8 +231,51 @@ def _burn(burn: Mapping[str, float | None]) -> str:
     return f'<span class="c-dot"> · </span><span class="c-burn" title="over {hx(window)}">burn {rate}</span>'
 
 
-def card(shown: Cell, href: str = "", *, attention: int = 0, components: int = 0) -> str:
-    """One card: name and state; value; what it counts and the target; budget left and burn."""
+def against(view: View) -> str:
+    """The window that is compared with, in words; "" for none."""
+    if view.against is None:
+        return ""
+    return (
+        "one week before"
+        if view.compare == "week"
+        else f"the previous {text.age(view.window.until - view.window.since)}"
+    )
+
+
+def moved(change: float | None, unit: str, base: float | None = None) -> tuple[str, str]:
+    """An arrow and a number for a change: points of a share, a duration, per cent of a count; ("", "") for none."""
+    if change is None:
+        return "", ""
+    if unit == "share":
+        size, said = abs(change) * 100, f"{text.digits(abs(change) * 100, 2)}{text.NARROW}points"
+    elif unit == "s":
+        size, said = abs(change) * 1e6, text.seconds(abs(change))
+    elif not base:
+        return "", ""
+    else:
+        size, said = abs(change / base) * 100, f"{text.digits(abs(change / base) * 100, 2)}{text.NARROW}%"
+    if size < 0.005:
+        return ARROWS[0], "unchanged"
+    return ARROWS[1 if change > 0 else -1], said
+
+
+def _card_moved(shown: Cell, than: str) -> str:
+    """What the large number of a card has moved; direction is an arrow and a word, never a state's colour."""
+    then = shown.compared
+    if not than or then is None:
+        return ""
+    if shown.value is not None and then.value is not None:
+        arrow, said = moved(shown.value - then.value, "share")
+    else:
+        arrow, said = moved(then.change, then.unit, then.total) if then.unit == "count" else ("", "")
+    if not arrow:
+        return f'<span class="c-moved">nothing to compare with {hx(than)}</span>'
+    mark = f'<span aria-hidden="true">{arrow} </span>{hidden({"▲": "up ", "▼": "down "}.get(arrow, ""))}'
+    return f'<span class="c-moved"><b>{mark}{hx(said)}</b> against {hx(than)}</span>'
+
+
+def card(shown: Cell, href: str = "", *, attention: int = 0, components: int = 0, than: str = "") -> str:
+    """One card: name and state; value; what it counts and the target; what it moved; budget left and burn."""
     number, unit = card_value(shown)
     objective = shown.objective
     aim = ""
@@ -239,8 +300,8 @@ def card(shown: Cell, href: str = "", *, attention: int = 0, components: int = 0
         f'<span class="c-top"><span class="c-name">{hx(shown.title)}</span>{mark}</span>'
         f'<span><span class="c-value">{hx(number)}<small>{hx(unit)}</small></span>'
         f'<span class="c-of"><span>{hx(shown.of)}</span>{aim}{hidden(extra) if extra else ""}</span></span>'
-        f"{spark(shown.spark, shown.spark_target, shown.immature)}"
-        f"{foot}</{tag}>"
+        f"{spark(shown.spark, shown.spark_target, shown.immature, shown.compared.spark if shown.compared else ())}"
+        f"{_card_moved(shown, than)}{foot}</{tag}>"
     )
 
 
@@ -252,19 +313,26 @@ def _unknown(shown: Cell) -> str:
 def sides(overview: Overview, view: View) -> str:
     """System left, model right, the same grammar on both."""
     parts = []
-    for side, many, one in (("system", overview.services, "service"), ("model", overview.models, "model")):
-        attention = overview.attention.get(_side(side), 0)
+    counts = {"system": (overview.services, "service"), "model": (overview.models, "model")}
+    for side in view.sides:
+        many, one = counts[side]
+        attention = overview.attention.get(side, 0)
         said = text.plural(many, one) + (
             f" · {attention} need{'s' if attention == 1 else ''} attention" if attention else ""
         )
-        cards = "".join(_side_card(one_card, view) for one_card in overview.cards.get(_side(side), ()))
+        cards = "".join(_side_card(one_card, view) for one_card in overview.cards.get(side, ()))
         inside = f'<div class="c-grid">{cards}</div>' if cards else f'<p class="x-muted">{_no_cards(side, many)}</p>'
-        parts.append(f'<section class="x-{side}">{section(SIDES[side], said, side)}{inside}</section>')
-    return f'<div class="c-sides">{"".join(parts)}</div>'
+        parts.append(
+            f'<section class="x-{side}">{section(SIDES[side], said, side, _only(side, view))}{inside}</section>'
+        )
+    return f'<div class="c-sides{" c-one" if len(parts) == 1 else ""}">{"".join(parts)}</div>'
 
 
-def _side(name: str) -> Side:
-    return "model" if name == "model" else "system"
+def _only(side: str, view: View) -> str:
+    """A link to this side alone, or back to both."""
+    if len(view.sides) == 1:
+        return link(view.link(view.page, side=""), "both sides", "s-only x-link")
+    return link(view.link(view.page, side=side), f"{side} only", "s-only x-link")
 
 
 def _no_cards(side: str, many: int) -> str:
@@ -275,7 +343,7 @@ def _no_cards(side: str, many: int) -> str:
 
 def _side_card(shown: Card, view: View) -> str:
     href = view.link(PAGES[shown.cell.side], component=shown.cell.component)
-    return card(shown.cell, href, attention=shown.attention, components=shown.components)
+    return card(shown.cell, href, attention=shown.attention, components=shown.components, than=against(view))
 
 
 def matrix(
@@ -352,10 +420,28 @@ def _cell(shown: Cell | None, title: str, component: str, place: str, view: View
     about = ". ".join(part for part in (f"{title}{measure}: {shown.text}", shown.of, word, shown.reason) if part)
     look, shape = (CLASSES[shown.state], glyph(shown.state)) if not untargeted(shown) else ("m-plain", "")
     word = word if shape else "no target"
+    drift, than = _cell_moved(shown, view)
+    about = f"{about}. {than}" if than else about
     return (
         f'<td class="m-cell" role="gridcell"><a class="m-link {look}" data-go data-cell="{place}" '
-        f'href="{hx(href, 4000)}" title="{hx(about)}">{head}{shape}<span class="m-value">{hx(value, 40)}</span>'
-        f"{hidden(f'{measure}, {word}')}</a></td>"
+        f'href="{hx(href, 4000)}" title="{hx(about)}">{head}{shape}<span class="m-value">{hx(value, 40)}</span>{drift}'
+        f"{hidden(', '.join(part for part in (measure, word, than) if part))}</a></td>"
+    )
+
+
+def _cell_moved(shown: Cell, view: View) -> tuple[str, str]:
+    """The change of a cell as a short mark, and in words."""
+    than, then = against(view), shown.compared
+    if not than or then is None:
+        return "", ""
+    arrow, said = moved(then.change, then.unit, then.total)
+    if not arrow:
+        return "", f"nothing to compare with {than}"
+    short = said.replace(f"{text.NARROW}points", "") if arrow != ARROWS[0] else ""
+    words = {"▲": "up ", "▼": "down "}.get(arrow, "") + said
+    return (
+        f'<span class="m-moved" aria-hidden="true">{arrow}{hx(short)}</span>',
+        f"{words} against {than} ({then.text})",
     )
 
 

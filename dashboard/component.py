@@ -58,13 +58,13 @@ def _targets(found: Detail) -> str:
     return ""
 
 
-def cards(found: Detail) -> None:
+def cards(view: View, found: Detail) -> None:
     """One card per signal, those with an objective first."""
     shown = sorted(found.cells, key=lambda cell: cell.objective is None)
     if not shown:
         element.show(blocks.note("Nothing has been measured of it in this window."), "cards")
         return
-    inside = "".join(blocks.card(cell) for cell in shown)
+    inside = "".join(blocks.card(cell, than=blocks.against(view)) for cell in shown)
     element.show(f'<div class="c-grid">{inside}</div>', "cards")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,20 +24,33 @@ log = logging.getLogger(__name__)
 
 
 def links(view: View, titles: Mapping[str, str]) -> None:
-    """The row of page links; they keep the window, the environment and the product."""
+    """The row of page links, which keep the window and the choices; on a wide screen Live and Share end it."""
+    _hold(view)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(
+            horizontal=True, wrap=False, gap="xxsmall" if view.narrow else "small", vertical_alignment="center"
+        ):
+            _page_links(view, titles)
+        if not view.narrow:
+            with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
+                _live(view)
+                with st.popover("Share", icon=":material/link:", width="content"):
+                    _link(view)
+
+
+def _page_links(view: View, titles: Mapping[str, str]) -> None:
     icons = {"overview": "dashboard", "services": "dns", "models": "model_training", "sources": "database"}
     query = view.query(component="", version="", segment="")
-    with st.container(
-        horizontal=True, wrap=False, gap="small" if not view.narrow else "xxsmall", vertical_alignment="center"
-    ):
-        st.markdown(":material/contrast:" if view.narrow else ":material/contrast: **Tandem**", width="content")
-        for name, title in titles.items():
-            icon = None if view.narrow else f":material/{icons[name]}:"
-            st.page_link(view.pages[name], label=title, icon=icon, query_params=query)
+    st.markdown(":material/contrast:" if view.narrow else ":material/contrast: **Tandem**", width="content")
+    for name, title in titles.items():
+        icon = None if view.narrow else f":material/{icons[name]}:"
+        st.page_link(view.pages[name], label=title, icon=icon, query_params=query)
 
 
 def header(view: View, title: str, note: str, newest: int | None, state: str = "", words: str = "") -> None:
     """The title block and the controls; while live, looks every few seconds whether there is something new to read."""
+    if view.against and view.page != "sources":
+        note += f" · against {text.span(view.against.since, view.against.until, view.zone)}"
     seen = reading.mark(view.context, view.now)
 
     def pulse() -> None:
@@ -90,7 +104,6 @@ def ended(view: View, newest: int | None) -> None:
 
 
 def _controls(view: View) -> None:
-    _hold(view)
     if view.narrow:
         with st.container(horizontal=True, wrap=False, gap="xsmall", vertical_alignment="center"):
             _range(view)
@@ -100,40 +113,54 @@ def _controls(view: View) -> None:
                 _link(view)
         return
     with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
-        _choices(view, 170)
+        _choices(view, 150)
         _range(view)
-        _live(view)
-        with st.popover("Share", icon=":material/link:", width="content"):
-            _link(view)
 
 
 def _hold(view: View) -> None:
     """Give every control what the URL says, before it is made; widgets hold no state of their own."""
-    for key in ("environment", "product", "component"):
+    for key in ("environment", "product", "component", "compare"):
         st.session_state[f"w_{key}"] = getattr(view, key)
     st.session_state["w_live"] = view.live
     st.session_state["w_range"] = view.range
 
 
 def _choices(view: View, width: Any) -> None:
-    if view.page in ("services", "models"):
-        kind = "service" if view.page == "services" else "model"
-        names = tuple(one.name for one in reading.components(view.context, kind))
-        if view.component and view.component not in names:
-            names += (view.component,)
-        _select(view, "component", names, f"All {kind}s", width)
-    elif view.page == "overview" and len(view.products) > 1:
+    if view.page == "sources":
+        return
+    if view.page == "overview" and len(view.products) > 1:
         _select(view, "product", view.products, "All products", width)
-    if view.page != "sources" and len(view.environments) > 1:
+    _select(view, "component", _components(view), _everything(view), width)
+    if len(view.environments) > 1:
         _select(view, "environment", view.environments, "", width if width == "stretch" else 130)
+    named = {"previous": f"Previous {text.age(view.window.until - view.window.since)}", "week": "One week before"}
+    _select(view, "compare", tuple(named), "No comparison", width, named)
 
 
-def _select(view: View, key: str, names: tuple[str, ...], everything: str, width: Any) -> None:
+def _components(view: View) -> tuple[str, ...]:
+    kind = {"services": "service", "models": "model"}.get(view.page, "")
+    product = view.product if view.page == "overview" else ""
+    names = tuple(one.name for one in reading.components(view.context, kind) if product in ("", one.product))
+    return names if not view.component or view.component in names else (*names, view.component)
+
+
+def _everything(view: View) -> str:
+    return {"services": "All services", "models": "All models"}.get(view.page, "All components")
+
+
+def _select(
+    view: View,
+    key: str,
+    names: tuple[str, ...],
+    everything: str,
+    width: Any,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     st.selectbox(
-        key.capitalize(),
+        "Compare with" if key == "compare" else key.capitalize(),
         ("", *names) if everything else names,
         key=f"w_{key}",
-        format_func=lambda name: text.clean(name, 60) or everything,
+        format_func=lambda name: text.clean(labels.get(name, name), 60) or everything,
         on_change=_choose,
         args=(view, key),
         label_visibility="collapsed" if width != "stretch" else "visible",
@@ -141,9 +168,12 @@ def _select(view: View, key: str, names: tuple[str, ...], everything: str, width
     )
 
 
+NARROWER = {"component": {"version": "", "segment": ""}, "product": {"component": ""}}
+"""What a choice resets, because it may not be there any more."""
+
+
 def _choose(view: View, key: str) -> None:
-    more = {"version": "", "segment": ""} if key == "component" else {}
-    write(view, **{key: st.session_state[f"w_{key}"]}, **more)
+    write(view, **{**NARROWER.get(key, {}), key: st.session_state[f"w_{key}"]})
 
 
 def _range(view: View) -> None:

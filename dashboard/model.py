@@ -39,7 +39,7 @@ def draw(view: View, found: Detail | None) -> None:
     component.head(view, found, component.under(found) if found else "")
     if found is None:
         return
-    component.cards(found)
+    component.cards(view, found)
     left, right = st.columns((3, 2), gap="medium")
     with left:
         with frame.panel(view, "Correct predictions"):

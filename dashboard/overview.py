@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboard import blocks, charts, element, frame, reading, text
 from dashboard.view import View
-from tandem.shown import Overview
+from tandem.shown import Overview, Row
 
 
 def show(view: View) -> None:
@@ -30,20 +30,27 @@ def _state(view: View, found: Overview) -> None:
     if found.late:
         names = ", ".join(text.hx(name, 60) for name in found.late[:4])
         more = f" and {len(found.late) - 4} more" if len(found.late) > 4 else ""
-        late = blocks.note(f"Late: {names}{more}. {blocks.link(view.link('sources'), 'See the sources')}.")
+        said = "Late" if view.context.first_done else "Still collecting"
+        late = blocks.note(f"{said}: {names}{more}. {blocks.link(view.link('sources'), 'See the sources')}.")
     said = "worst first · over the whole window"
     parts = (
         late,
         blocks.sides(found, view),
         blocks.section("State of each product", said, more=blocks.legend()),
-        blocks.matrix(found.rows, found.columns, view),
+        blocks.matrix(_shown_rows(found, view), found.columns, view, view.sides),
     )
     element.show('<div class="x-stack">' + "".join(part for part in parts if part) + "</div>", "overview")
 
 
+def _shown_rows(found: Overview, view: View) -> list[Row]:
+    return [row for row in found.rows if any({"system": row.service, "model": row.model}[side] for side in view.sides)]
+
+
 def _timeline(view: View, found: Overview) -> None:
     frame.heading(view, "What changed, and when", "drag across the chart to zoom every number on this page")
-    lines = tuple(line for line in found.lines if any(point is not None for point in line.points))
+    lines = tuple(
+        line for line in found.lines if line.side in view.sides and any(point is not None for point in line.points)
+    )
     figure = charts.timeline(lines, found.changes, view.window, found.step, view.zone, narrow=view.narrow)
     alt = (
         f"{' and '.join(line.title for line in lines) or 'No line'} over time, "

@@ -25,7 +25,8 @@ def _kept(question: tuple[Any, ...], version: int, _ask: Callable[[], Any]) -> A
 
 def overview(view: View) -> shown.Overview:
     """The numbers of the Overview; raises one of UNREADABLE."""
-    question = {"environment": view.environment, "product": view.product, "component": view.component}
+    question: dict[str, Any] = {"environment": view.environment, "product": view.product, "component": view.component}
+    question["compare"] = view.against
 
     def ask() -> shown.Overview:
         return report.overview(view.context, view.window, **question, as_of=view.as_of, now=view.now)
@@ -48,6 +49,7 @@ def sources(view: View) -> shown.Sources:
 def detail(view: View, component: str) -> shown.Detail:
     """The numbers of one component's page; raises one of UNREADABLE."""
     question = {"environment": view.environment, "version": view.asked["version"], "segment": view.asked["segment"]}
+    question |= {"compare": view.against, "feature": view.selected}
 
     def ask() -> shown.Detail:
         return report.detail(view.context, component, view.window, **question, as_of=view.as_of, now=view.now)
@@ -71,11 +73,9 @@ def components(context: Any, kind: str = "") -> tuple[Any, ...]:
 
 
 def environments(context: Any) -> tuple[str, ...]:
-    """Every environment that the configuration names, "production" first."""
-    found = {one.environment for one in context.config.components}
-    for source in context.config.sources:
-        found |= {source.common.environment, *(rule.environment for rule in source.common.map)}
-    return tuple(sorted(found - {""} or {"production"}, key=lambda name: (name != "production", name)))
+    """Every environment that the configuration or the store names, "production" first."""
+    found: tuple[str, ...] = _kept(("environments",), context.version(), lambda: report.environments(context))
+    return found
 
 
 def products(context: Any) -> tuple[str, ...]:

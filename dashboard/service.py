@@ -21,7 +21,7 @@ def show(view: View) -> None:
     component.head(view, found, component.under(found) if found else "")
     if found is None:
         return
-    component.cards(found)
+    component.cards(view, found)
     left, right = st.columns((3, 2), gap="medium")
     with left, frame.panel(view, "Latency"):
         _latency(view, found)

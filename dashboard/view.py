@@ -12,7 +12,7 @@ import streamlit as st
 
 from tandem import times
 from tandem.records import BUCKET, DAY
-from tandem.shown import Window
+from tandem.shown import Side, Window
 
 LONGEST = 5 * 366 * DAY
 """A window is at most five years; no link may ask for more."""
@@ -20,6 +20,9 @@ EARLIEST = 946_684_800
 """Nothing is older than the year 2000."""
 RANGES = {"1h": "now-1h", "6h": "now-6h", "24h": "now-24h", "7d": "now-7d", "30d": "now-30d"}
 CUSTOM = "Custom"
+WEEK = 7 * DAY
+COMPARISONS = ("previous", "week")
+SIDES: tuple[Side, ...] = ("system", "model")
 LONG = 200
 """How many characters one value of a link may have."""
 
@@ -63,6 +66,15 @@ def _time(given: str) -> str:
     return given
 
 
+def _among(*known: str) -> Callable[[str], str]:
+    def parse(given: str) -> str:
+        if given not in known:
+            raise ValueError
+        return given
+
+    return parse
+
+
 SCHEMA: Mapping[str, Rule] = {
     "from": Rule("now-24h", _time),
     "to": Rule("now", _time),
@@ -71,6 +83,9 @@ SCHEMA: Mapping[str, Rule] = {
     "component": Rule("", _name),
     "version": Rule("", _name),
     "segment": Rule("", _segment),
+    "side": Rule("", _among(*SIDES)),
+    "compare": Rule("", _among(*COMPARISONS)),
+    "selected": Rule("", _name),
     "as_of": Rule(None, _load),
     "live": Rule(True, _switch, lambda on: "1" if on else "0"),
 }
@@ -111,6 +126,28 @@ class View:
         return str(self.asked["component"])
 
     @property
+    def sides(self) -> tuple[Side, ...]:
+        """The sides that are shown: the one that was asked for, or both."""
+        return tuple(side for side in SIDES if self.asked["side"] in ("", side))
+
+    @property
+    def compare(self) -> str:
+        """What is compared with: previous, week, or "" for nothing."""
+        return str(self.asked["compare"])
+
+    @property
+    def against(self) -> Window | None:
+        """The window that is compared with: as long as the shown one, right before it or a week earlier."""
+        since, until = self.window.since, self.window.until
+        back = {"previous": until - since, "week": WEEK}.get(self.compare)
+        return Window(since - back, until - back) if back and since - back >= EARLIEST else None
+
+    @property
+    def selected(self) -> str:
+        """The feature that was asked for, or ""."""
+        return str(self.asked["selected"])
+
+    @property
     def as_of(self) -> int | None:
         """The load whose numbers are shown; None: the newest."""
         given: int | None = self.asked["as_of"]
@@ -134,8 +171,8 @@ class View:
         return next((name for name, since in RANGES.items() if since == self.asked["from"]), CUSTOM)
 
     def query(self, **changes: Any) -> dict[str, str]:
-        """The query of a link: only what is not default."""
-        wanted = {**self.asked, **changes}
+        """The query of a link: only what is not default; another component has nothing selected."""
+        wanted = {**self.asked, **({"selected": ""} if "component" in changes else {}), **changes}
         return {key: rule.text(wanted[key]) for key, rule in SCHEMA.items() if wanted[key] != rule.default}
 
     def link(self, page: str, **changes: Any) -> str:

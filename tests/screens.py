@@ -16,6 +16,7 @@ from tandem.shown import (
     Card,
     Cell,
     Change,
+    Compared,
     Detail,
     FeatureDrift,
     Line,
@@ -449,6 +450,30 @@ def thin_detail(name: str, window: Window, now: int = NOW) -> Detail:
                    confusion={}, segments=(), quality=None, versions=(), newest=None)  # fmt: skip
 
 
+def then(shown: Cell) -> Cell:
+    """A cell that was half a point better before; one that is unknown was not there."""
+    if shown.value is None:
+        return replace(shown, compared=Compared(None, None, "", None, "share"))
+    unit, change = ("s", 0.024) if shown.signal == "latency" else ("share", -0.005)
+    text = shown.text if shown.text in HOSTILE else f"{shown.value * 100 + 0.5:.2f} %"
+    before = tuple(None if value is None else value + 0.001 for value in shown.spark)
+    return replace(shown, compared=Compared(shown.value + 0.005, shown.total, text, change, unit, before))
+
+
+def against(found: Any, window: Window) -> Any:
+    """An answer with what was in another window."""
+    if isinstance(found, Detail):
+        return replace(found, compared=window, cells=tuple(then(one) for one in found.cells))
+    cards = {side: tuple(replace(card, cell=then(card.cell)) for card in some) for side, some in found.cards.items()}
+    rows = tuple(
+        replace(
+            row, system={k: then(c) for k, c in row.system.items()}, models={k: then(c) for k, c in row.models.items()}
+        )
+        for row in found.rows
+    )
+    return replace(found, compared=window, cards=cards, rows=rows)
+
+
 ENGINES = {
     "full": (overview, sources, detail),
     "empty": (empty, lambda w, now: replace(sources(w, now), sources=()), thin_detail),
@@ -471,10 +496,15 @@ class Engine:
         if self.broken:
             raise self.broken
         found = ENGINES[self.kind][which](*args, now)
+        if asked.get("compare"):
+            found = against(found, asked["compare"])
         return replace(found, newest=self.ended) if self.ended is not None and which != 1 else found
 
     def overview(self, context: Any, window: Window, *, now: int, **asked: Any) -> Overview:
         return self._answer(0, now, window, **asked)
+
+    def environments(self, context: Any) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(one.common.environment for one in context.sources)) or ("production",)
 
     def sources(self, context: Any, window: Window, *, now: int) -> Sources:
         return self._answer(1, now, window)
@@ -499,7 +529,7 @@ def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
     owner, api, report = _module("owner"), _module("api"), _module("report")
     more = {} if put is setattr else {"raising": False}
-    for name in ("overview", "sources", "detail"):
+    for name in ("overview", "sources", "detail", "environments"):
         put(report, name, getattr(engine, name), **more)
     put(owner, "current", lambda: fake, **more)
     put(api, "answer", lambda context, method, path, params, headers: (200, "application/json", b"{}\n"), **more)

@@ -376,3 +376,83 @@ def test_a_number_without_a_target_has_no_state(open_page: Open, monkeypatch: py
 
 def test_trouble_of_the_owner_is_said(open_page: Open) -> None:
     assert "tandem.toml cannot be read" in words(open_page(fake=screens.context(trouble="tandem.toml cannot be read.")))
+
+
+def test_compared_cards_and_cells_say_what_moved_in_neutral_colours(open_page: Open) -> None:
+    engine = Engine()
+    test = open_page(engine=engine, compare="previous")
+    assert engine.asked[-1]["compare"] == Window(DAY.since - 86_400, DAY.since)
+    said = words(test)
+    assert "against 18–19 Nov, 18:00 to 18:00 UTC" in said
+    assert "down 0.50 points against the previous 24 h" in said
+    assert "up 24.0 ms against the previous 24 h" in said
+    assert "nothing to compare with the previous 24 h" in said
+    card = re.search(r'<a class="c-card.*?</a>', markup(test))
+    assert card
+    assert 'class="v-other"' in card[0]
+    moved = re.findall(r'<span class="(?:c|m)-moved"[^>]*>.*?</span>', markup(test))
+    assert len(moved) > 40
+    assert not any(state in one for one in moved for state in ("x-ok", "x-risk", "x-bad"))
+
+
+def test_nothing_is_compared_unless_asked(open_page: Open) -> None:
+    engine = Engine()
+    test = open_page(engine=engine)
+    assert engine.asked[-1]["compare"] is None
+    assert "-moved" not in markup(test)
+    assert "v-other" not in markup(test)
+
+
+@pytest.mark.parametrize("page", ["overview", "services", "models"])
+def test_every_page_of_numbers_can_be_compared(open_page: Open, page: str) -> None:
+    test = open_page(page)
+    test.selectbox(key="w_compare").set_value("week").run()
+    assert test.query_params["compare"] == "week"
+    assert "one week before" in words(test)
+    component = {"services": "checkout-api", "models": "fraud-score"}.get(page)
+    if component:
+        engine = Engine()
+        assert "down 0.50 points against one week before" in words(
+            open_page(page, engine, component=component, compare="week")
+        )
+        assert engine.asked[-1]["compare"] == Window(DAY.since - 7 * 86_400, DAY.until - 7 * 86_400)
+
+
+def test_the_overview_narrows_to_a_component_and_to_a_side(open_page: Open) -> None:
+    engine = Engine()
+    test = open_page(engine=engine)
+    test.selectbox(key="w_component").set_value("eta-api").run()
+    assert test.query_params["component"] == "eta-api"
+    assert engine.asked[-1]["component"] == "eta-api"
+    test.selectbox(key="w_product").set_value("Search").run()
+    assert test.query_params == {"product": "Search"}
+    assert test.selectbox(key="w_component").options == ["All components", "search-api", "ranker"]
+    only = open_page(side="model")
+    assert markup(only).count('class="c-card') == 4
+    assert 'scope="colgroup"' in markup(only)
+    assert "Uptime" not in words(only)
+    assert "sign-in" not in words(only).lower()
+
+
+def test_the_environment_control_stands_where_there_is_more_than_one(open_page: Open) -> None:
+    assert open_page().selectbox(key="w_environment").options == ["production", "staging"]
+    alone = open_page(fake=screens.context(sources=(screens.source("production"),)))
+    assert [one.key for one in alone.selectbox] == ["w_product", "w_component", "w_compare"]
+
+
+def test_few_values_are_steps_and_many_a_line() -> None:
+    from dashboard import blocks
+
+    def drawn(values: tuple[float | None, ...]) -> list[str]:
+        return re.findall(r'class="v-line" d="([^"]*)"', blocks.spark(values, None))
+
+    assert drawn((0.5, 1.0)) == ["M0 38L100 38L100 2L200 2"]
+    assert drawn((0.5, None, 1.0, None)) == ["M0 38L50 38M100 2L150 2"]
+    assert drawn((0.5,) * 50 + (1.0,) * 51)[0].startswith("M0 38L2 38L4 38")
+
+
+def test_late_is_not_said_while_the_first_collection_runs(open_page: Open) -> None:
+    assert "Late: evidently" in words(open_page())
+    early = words(open_page(fake=screens.context(first_done=False)))
+    assert "Still collecting: evidently" in early
+    assert "Late:" not in early

@@ -103,3 +103,44 @@ def test_an_environment_without_production_has_its_own_default() -> None:
     shown = views.view("overview", {}, NOW, environments=("live",), products=(), components=())
     assert shown.environment == "live"
     assert shown.ignored == ()
+
+
+OTHER = {
+    "from": "now-6h", "to": "20261120T1500Z", "environment": "staging", "product": "Checkout", "component": "fraud",
+    "version": "12", "segment": "country=DE", "side": "model", "compare": "week", "selected": "amount", "as_of": 7,
+    "live": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", list(views.SCHEMA))
+def test_every_key_goes_into_a_link_and_comes_back(key: str) -> None:
+    assert OTHER[key] != views.SCHEMA[key].default
+    query = seen().query(**{key: OTHER[key]})
+    assert list(query) == [key]
+    again = views.view("overview", query, NOW, **KNOWN)
+    assert again.asked[key] == OTHER[key]
+    assert again.ignored == ()
+    assert again.query() == query
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("compare", "year"), ("side", "both"), ("compare", ""), ("selected", "\x00")]
+)
+def test_a_key_that_means_nothing_is_ignored_and_named(key: str, text: str) -> None:
+    shown = seen(**{key: text})
+    assert shown.asked[key] == views.SCHEMA[key].default
+    assert shown.ignored == (key,)
+
+
+def test_the_other_window_lies_right_before_or_a_week_earlier() -> None:
+    shown = seen(from_="now-6h", compare="previous")
+    assert shown.against == Window(shown.window.since - 6 * 3600, shown.window.since)
+    weekly = seen(from_="now-6h", compare="week")
+    assert weekly.against == Window(shown.window.since - 604_800, shown.window.until - 604_800)
+    assert seen().against is None
+
+
+def test_another_component_has_nothing_selected() -> None:
+    shown = seen(component="fraud", selected="amount")
+    assert shown.link("models", component="checkout-api") == "/models?component=checkout-api"
+    assert "selected=amount" in shown.link("models")
