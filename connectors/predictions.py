@@ -800,24 +800,45 @@ def _task(child: Child, path: Path, found: Mapping[str, str]) -> Literal["binary
 
 
 def guess(item: Item, common: Common) -> str:
-    """Why a file cannot be imported as it is, with a [[source]] block that says what its columns mean."""
+    """Why a file cannot be imported as it is, with a [[source]] block that says what its columns mean.
+
+    "" where it is no table that could be a log.
+    """
     names = _names(item)
     found = _usual(names)
     missing = [meaning for meaning in ("id", "time", "prediction") if meaning not in found]
+    if len(names) < 3 or (missing and not _SUFFIX.search(item.path.name)):
+        return ""
     why = f"no column is known to be its {' or '.join(missing)}" if missing else "it does not say of which component"
     lines = [
         "[[source]]",
         'connector = "predictions"',
-        f"name = {json.dumps(item.path.stem)}",
-        f"path = {json.dumps(str(item.path))}",
-        f"component = {json.dumps(common.component[0] if common.component else 'MODEL')}",
-        'task = "binary"   # or multiclass, regression',
-        *(f"{meaning} = {json.dumps(found.get(meaning, 'COLUMN'))}" for meaning in ("id", "time", "prediction")),
-        *(f"{meaning} = {json.dumps(found[meaning])}" for meaning in ("version", "score", "label") if meaning in found),
-        f"# columns: {', '.join(json.dumps(name) for name in names[:40])}",
+        f"name = {_toml(item.path.name.partition('.')[0])}",
+        f"path = {_toml(glob.escape(str(item.path)))}",
+        f"component = {_toml(common.component[0] if common.component else 'MODEL')}",
+        *_said_task(item, found),
+        *(f"{meaning} = {_toml(found.get(meaning, 'COLUMN'))}" for meaning in ("id", "time", "prediction")),
+        *(f"{meaning} = {_toml(found[meaning])}" for meaning in ("version", "score", "label") if meaning in found),
+        f"# columns: {', '.join(_toml(name) for name in names[:40])}",
     ]
     hint = "" if missing else " or import it with --component NAME"
     return (
         f"{item.name} needs to be told what its columns mean ({why}); put this into tandem.toml{hint}:\n"
         + "\n".join(lines)
     )
+
+
+def _said_task(item: Item, found: Mapping[str, str]) -> list[str]:
+    """The task as far as the predictions tell it."""
+    other = 'task = "binary"   # or multiclass, regression'
+    if "prediction" not in found:
+        return [other]
+    with Child() as child:
+        try:
+            return [f'task = "{_task(child, item.path, found)}"']
+        except Refused:
+            return [other]
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

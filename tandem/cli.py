@@ -98,8 +98,10 @@ def _known_paths(config: Config) -> list[str]:
 
 
 def say(sentence: str) -> None:
-    """One line of talk."""
-    click.echo(printed.clean(sentence, 4000), err=True)
+    """One line of talk; a block of configuration below it stays ready to paste."""
+    line, mark, block = sentence.partition("\n[[source]]\n")
+    shown = [line, *(["[[source]]", *block.split("\n")] if mark else [])]
+    click.echo("\n".join(printed.clean(one, 4000) for one in shown), err=True)
 
 
 # -- setting up
@@ -363,13 +365,14 @@ def _check_port(port: int) -> None:
 @to_option
 @click.option("--as-of", metavar="N", help="The numbers as they stood after load N.")
 @click.option("--version", metavar="V", help="One version only.")
-@click.option("--segment", metavar="K=V", help="One segment only, such as country=DE.")
+@click.option("--segment", metavar="K=V", multiple=True, help="One segment only, such as country=DE.")
 @click.option("--stage", metavar="S", help="production, evaluation, training or estimated.")
 @json_option
-def show(component: str, file: str | None, as_json: bool, **given: str | None) -> None:
+def show(component: str, file: str | None, as_json: bool, segment: tuple[str, ...], **given: str | None) -> None:
     """What is known of one component, or of all, over a window: the last 24 hours where nothing is said."""
     names = {"since": "from", "until": "to"}
     params = {names.get(name, name): [value] for name, value in given.items() if value}
+    params |= {"segment": list(segment)} if segment else {}
     body = _asked(loaded(file), "/api/v1/show", params | ({"component": [component]} if component else {}))
     if as_json:
         click.echo(body, nl=False)

@@ -599,11 +599,9 @@ def recognise(paths: Sequence[Path], config: Config, given: Given, connector: st
 
 
 def _owner(item: Item, modules: dict[str, Connector], config: Config, given: Given) -> Recognised:
-    readers = [name for name, module in modules.items() if module.recognise(item)]
+    readers = [name for name, module in modules.items() if module.recognise(item) or _configured(item, module, config)]
     if not readers:
-        return Recognised(
-            item, item.name, refused=f"{item.name} is nothing that Tandem reads; see `tandem sources --known`."
-        )
+        return Recognised(item, item.name, refused=_unread(item, modules, given))
     if len(readers) > 1:
         choice = ", ".join(readers)
         return Recognised(
@@ -615,12 +613,24 @@ def _owner(item: Item, modules: dict[str, Connector], config: Config, given: Giv
         return Recognised(item, item.name, refused=str(no))
 
 
+def _configured(item: Item, module: Connector, config: Config) -> list[Source]:
+    """The sources of a connector that say of themselves that a file is theirs."""
+    belongs = getattr(module, "belongs", None)
+    return [one for one in config.sources if belongs and one.connector is module and belongs(item, one.config)]
+
+
+def _unread(item: Item, modules: dict[str, Connector], given: Given) -> str:
+    """Why nobody reads an item, with a block to fill in where a connector could make one."""
+    guesses = [module.guess for module in modules.values() if hasattr(module, "guess")]
+    offers = [offer for guess in guesses if (offer := guess(item, _common("", item, given)))]
+    return offers[0] if offers else f"{item.name} is nothing that Tandem reads; see `tandem sources --known`."
+
+
 def _source_for(item: Item, name: str, module: Connector, config: Config, given: Given) -> Source:
     """The configured source of that connector whose objects these are, or one made for the file."""
     configured = [one for one in config.sources if one.connector is module]
-    belongs = getattr(module, "belongs", None)
-    if belongs is not None:
-        configured = [one for one in configured if belongs(item, one.config)]
+    if hasattr(module, "belongs"):
+        configured = _configured(item, module, config)
     if given.component:
         configured = [one for one in configured if given.component in one.common.component] or []
     if len(configured) == 1:
@@ -628,11 +638,7 @@ def _source_for(item: Item, name: str, module: Connector, config: Config, given:
     if len(configured) > 1:
         names = ", ".join(one.name for one in configured)
         raise SourceRefused(f"{item.name} could belong to {names}; import it with --component NAME.")
-    common = Common(
-        connector=name, name=f"import:{name}", component=(given.component,) if given.component else (),
-        environment=given.environment or "production", timezone=given.timezone, folder=item.path.parent,
-        discover=not given.component,
-    )  # fmt: skip
+    common = _common(name, item, given)
     configure = getattr(module, "configure", None)
     if configure is not None:
         return Source(common, module, configure(item, common))
@@ -643,6 +649,14 @@ def _source_for(item: Item, name: str, module: Connector, config: Config, given:
             f'{item.name} needs a [[source]] with connector = "{name}" in tandem.toml to say what it means; '
             f"`tandem init --connector {name}` prints one."
         ) from None
+
+
+def _common(name: str, item: Item, given: Given) -> Common:
+    return Common(
+        connector=name, name=f"import:{name}", component=(given.component,) if given.component else (),
+        environment=given.environment or "production", timezone=given.timezone, folder=item.path.parent,
+        discover=not given.component,
+    )  # fmt: skip
 
 
 __all__ = ["Finding", "Gap", "Layout", "Outcome", "import_item", "pull", "recognise", "settings_of", "sync"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 
 from tandem.config import Source
@@ -100,8 +101,12 @@ def _paste(found: list[tuple[str, str, str, int]]) -> str:
     first = next((json.loads(reason) for kind, reason, _, _ in found if kind == "unmatched" and reason != "{}"), None)
     if first is None:
         return ""
-    match = ", ".join(f"{json.dumps(name)} = {json.dumps(value)}" for name, value in list(first.items())[:3])
+    match = ", ".join(f"{_quoted(name)} = {_quoted(glob.escape(value))}" for name, value in list(first.items())[:3])
     return f'  [[source.map]]\n  component = "NAME"\n  match = {{ {match} }}\n'
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _strip(measures: Measures, number: int, step: int, every: int) -> tuple[float | None, ...]:

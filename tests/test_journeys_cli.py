@@ -1,0 +1,86 @@
+"""Journeys through the installed command line, as somebody makes them who reads only what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def tandem(folder: Path, *arguments: object, rc: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One command in a folder; fails where it ends with another exit code."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "tandem.cli", *map(str, arguments)],
+        cwd=folder, env={**os.environ, "PYTHONPATH": path, **environment}, capture_output=True, encoding="utf-8",
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == rc, (arguments, done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def answer(folder: Path, *arguments: object, **environment: str) -> Any:
+    return json.loads(tandem(folder, *arguments, "--json", **environment).stdout)
+
+
+def block_in(said: str) -> dict[str, Any]:
+    """The configuration that a refusal offers."""
+    source: dict[str, Any] = tomllib.loads("[[source]]" + said.partition("[[source]]")[2])["source"][0]
+    return source
+
+
+ODD = """\
+key,when,out,truth
+1,2026-11-01T00:00:00Z,a,a
+2,2026-11-01T00:01:00Z,b,a
+3,2026-11-01T00:02:00Z,b,b
+4,2026-11-01T00:03:00Z,c,
+"""
+WINDOW = ("--from", "2026-11-01T00:00:00Z", "--to", "2026-11-01T00:05:00Z")
+
+
+def test_a_log_with_other_column_names_is_refused_with_a_block_that_works_when_it_is_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "Größe [1] 😀.csv").write_text(ODD, encoding="utf-8")
+    said = tandem(tmp_path, "import", "Größe [1] 😀.csv", rc=1).stderr
+    block = block_in(said)
+    assert 'columns: "key", "when", "out", "truth"' in said
+    assert "\ufffd" not in said
+    filled = block | {"id": "key", "time": "when", "prediction": "out", "label": "truth", "task": "multiclass"}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in filled.items()]
+    (tmp_path / "tandem.toml").write_text("\n".join(["[[source]]", *lines]), encoding="utf-8")
+    tandem(tmp_path, "import", "Größe [1] 😀.csv")
+    first = answer(tmp_path, "show", "MODEL", *WINDOW)
+    assert (first["quality"]["predictions"], first["quality"]["labels"]) == (4, 3)
+    assert first["quality"]["accuracy"] == 2 / 3
+    tandem(tmp_path, "sync")
+    again = answer(tmp_path, "show", "MODEL", *WINDOW)
+    assert again["quality"] == first["quality"]
+    assert [(s["signal"], s["good"], s["total"]) for s in again["signals"]] == [
+        (s["signal"], s["good"], s["total"]) for s in first["signals"]
+    ]
+
+
+def test_the_block_says_the_task_that_the_predictions_tell(tmp_path: Path) -> None:
+    for task, values in (("binary", "yes no yes"), ("multiclass", "a b c"), ("regression", "0.5 1.25 7.0")):
+        rows = [f"{at},2026-11-01T00:00:00Z,{value}" for at, value in enumerate(values.split())]
+        (tmp_path / "log.csv").write_text("\n".join(["id,time,prediction", *rows]) + "\n")
+        assert block_in(tandem(tmp_path, "import", "log.csv", rc=1).stderr)["task"] == task
+
+
+def test_what_is_no_table_is_no_prediction_log(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Dear reader, this, as you see, is prose.\n")
+    assert "nothing that Tandem reads" in tandem(tmp_path, "import", "notes.txt", rc=1).stderr
+
+
+def test_two_segments_are_refused_rather_than_one_of_them_dropped(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("id,time,prediction\n1,2026-11-01T00:00:00Z,a\n")
+    tandem(tmp_path, "import", "log.csv", "--component", "m")
+    said = tandem(tmp_path, "show", "m", "--segment", "country=DE", "--segment", "channel=web", rc=2).stderr
+    assert "give it once" in said
