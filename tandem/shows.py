@@ -62,9 +62,7 @@ def _objective(cell: Cell) -> dict[str, Any] | None:
         "name": one.name,
         "target": one.target,
         "window": one.window,
-        "threshold": one.threshold,
         "budget_left": one.budget_left,
-        "events_left": one.events_left,
         "burn": {name: one.burn[name] for name in BURNS},
     }
 
@@ -105,8 +103,6 @@ def _quality(measures: Measures, component: str) -> dict[str, Any]:
             "f1",
             "averaging",
             "roc_auc",
-            "log_loss",
-            "brier",
             "mae",
             "rmse",
             "bias",
@@ -175,10 +171,6 @@ def _scores(measures: Measures, component: str, confusion: Confusion) -> dict[st
     if by_class[True] and by_class[False]:
         auc = quality.roc_auc(bins.merge(by_class[False]).histogram, bins.merge(by_class[True]).histogram)
         found["roc_auc"] = {"value": auc.value, "bound": auc.bound} if auc else None
-    losses = _moments(measures, component, "score", "log_loss")
-    squares = _moments(measures, component, "score", "brier")
-    found["log_loss"] = quality.log_loss(losses) if losses.n else None
-    found["brier"] = quality.brier(squares) if squares.n else None
     return found
 
 
@@ -246,10 +238,8 @@ def _event(measures: Measures, source: int, event: Event) -> dict[str, Any]:
     found: Mapping[str, Any] = {
         "kind": event.kind, "key": event.key, "ts": times.text(event.ts),
         "interval": {"from": times.text(event.ts), "to": times.text(latest)},
-        "ended": times.text(event.ended) if event.ended is not None else None,
-        "outcome": event.outcome, "attempt": event.attempt, "title": event.title or None,
-        "version": event.version or None, "commit": event.commit or None, "digest": event.digest or None,
-        "run": event.run or None, "data_version": event.data_version or None, "actor": event.actor or None,
-        "source": measures.source_name(source), "url": event.url or None, "labels": dict(event.labels),
+        "title": event.title or None,
+        "version": event.version or None, "commit": event.commit or None,
+        "source": measures.source_name(source), "url": event.url or None,
     }  # fmt: skip
     return dict(found)

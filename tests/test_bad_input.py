@@ -193,7 +193,7 @@ def parquet_bomb(path: Path) -> None:
     [
         ("cut.csv", lambda path: path.write_text((HEAD + ROWS)[:-30] + '"'), "cut.csv"),
         ("cut.parquet", lambda path: (parquet_bomb(path), path.write_bytes(path.read_bytes()[:-40])), "cut.parquet"),
-        ("latin.csv", lambda path: path.write_bytes((HEAD + ROWS.replace("p1,", "\u00fc,")).encode("latin-1")), "UTF-8"),
+        ("latin.csv", lambda path: path.write_bytes((HEAD + ROWS).replace("p1,", "\xfc,").encode("latin-1")), "UTF-8"),
         ("bomb.csv.gz", csv_bomb, "MB"),
         ("pickle.csv", lambda path: path.write_bytes(PICKLE), "pickle.csv"),
     ],
