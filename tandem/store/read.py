@@ -92,9 +92,10 @@ class Reader:
         if not ids or not parts:
             return {}
         table = KINDS[kind]
-        rows: list[tuple[Any, ...]] = []
-        for sql, bound in _parts_read(table, parts, finest, ids, self.as_of):
-            rows += self.cursor.execute(sql, bound).fetchall()
+        tiers = list(_tiers_read(table, parts, finest))
+        # One statement: what is planned together costs less than what is planned apart.
+        bound = [self.as_of, list(ids)] * len(tiers)
+        rows = self.cursor.execute(" UNION ALL ".join(tiers), bound).fetchall()
         inside = [[place for place, (low, high) in enumerate(parts) if low >= since and high <= until]
                   for since, until in windows]  # fmt: skip
         return _keyed(rows, table, inside, len(parts)) if table.keys else _plain(rows, inside, len(parts))
@@ -307,10 +308,8 @@ def cut(windows: Sequence[Span]) -> list[Span]:
             if any(low >= since and high <= until for since, until in windows)]  # fmt: skip
 
 
-def _parts_read(
-    table: Kind, parts: Sequence[Span], finest: int, ids: Sequence[int], as_of: int
-) -> Iterator[tuple[str, list[Any]]]:
-    """A statement per tier, (series, part, keys.., values..): each stretch is read once, from its coarsest tier."""
+def _tiers_read(table: Kind, parts: Sequence[Span], finest: int) -> Iterator[str]:
+    """A query per tier, (series, part, keys.., values..): each stretch is read once, from its coarsest tier."""
     split = [(place, *piece) for place, (since, until) in enumerate(parts) for piece in pieces(since, until, finest)]
     for width, suffix in TIERS.items():
         mine = sorted((low, high, place) for place, tier, low, high in split if tier == width)
@@ -319,13 +318,13 @@ def _parts_read(
         where = " OR ".join(
             f"(ts >= {low} AND ts < {high})" for low, high in union((low, high) for low, high, _ in mine)
         )
-        part = "".join(f"WHEN ts < {high} THEN {place} " for _, high, place in mine)
-        sql = (
+        ends = {place: high for _, high, place in mine}  # only rows of the stretches are read: the last end is enough
+        part = "".join(f"WHEN ts < {high} THEN {place} " for place, high in ends.items())
+        yield (
             f"SELECT series, CASE {part}END AS part{table.key_list}, {table.sums} FROM {table.name}{suffix} "
             f"WHERE ({where}) AND load_id <= ? AND series IN (SELECT unnest(?::INTEGER[])) "
             f"GROUP BY series, part{table.key_list}"
         )
-        yield sql, [as_of, list(ids)]
 
 
 def _plain(rows: Sequence[tuple[Any, ...]], inside: Sequence[Sequence[int]], parts: int) -> dict[int, list[Any]]:
