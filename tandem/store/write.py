@@ -247,6 +247,9 @@ class _Staged:
 
     chunks: list[dict[str, np.ndarray[Any, Any]]] = field(default_factory=list)
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    ways: set[str] = field(default_factory=set)
+    """How the staged rows change the store: "bucket", "slice", or "known" differences."""
+    widths: set[int] = field(default_factory=set)
 
 
 class _Load:
@@ -450,8 +453,11 @@ class _Load:
             self.cursor.execute(f"DELETE FROM staged_{name}")
             self._add_new(kind, staged)
             self._load_staged(kind, staged)
-            if staged.rows or staged.chunks or self.slices:
-                self._differences(kind)
+            if self.slices:
+                staged.ways.add("slice")
+                staged.widths |= {BUCKET, HOUR}
+            if staged.ways:
+                self._differences(kind, staged)
         self.staged = {name: _Staged() for name in tables.KINDS}
         self.slices = False
         self.cursor.execute("DELETE FROM restated")
@@ -489,16 +495,27 @@ class _Load:
             self.cursor.register("arriving", table)
             self.cursor.execute(f"INSERT INTO staged_{kind.name} SELECT * FROM arriving")
             self.cursor.unregister("arriving")
+            staged.widths |= {self.names.widths[one] for one in np.unique(np.asarray(chunk["series"])).tolist()}
+            fact, of_slice = np.asarray(chunk["fact"]), np.asarray(chunk["slice"]) != 0
+            for way, some in (("slice", of_slice), ("known", fact == KNOWN), ("bucket", ~of_slice & (fact >= 0))):
+                if some.any():
+                    staged.ways.add(way)
 
-    def _differences(self, kind: tables.Kind) -> None:
+    def _differences(self, kind: tables.Kind, staged: _Staged) -> None:
+        """Turn what is staged into differences and append them; only the statements that it needs are run."""
         run = self.cursor.execute
-        run(tables.fingerprints(kind))
-        rejected = self._contradictions(kind)
-        for width in (BUCKET, HOUR):
+        rejected = False
+        if "bucket" in staged.ways:
+            run(tables.fingerprints(kind))
+            rejected = self._contradictions(kind)
+        for width in sorted(staged.widths):
             run(f"DELETE FROM delta_{kind.name}")
-            run(tables.bucket_delta(kind, width))
-            run(tables.slice_delta(kind, width))
-            run(tables.added_delta(kind, width))
+            if "bucket" in staged.ways:
+                run(tables.bucket_delta(kind, width))
+            if "slice" in staged.ways:
+                run(tables.slice_delta(kind, width))
+            if "known" in staged.ways:
+                run(tables.added_delta(kind, width))
             if rejected:
                 run(tables.back_delta(kind, width), [self.writer.before])
             written = run(f"SELECT count(*) FROM delta_{kind.name}").fetchone()
@@ -509,7 +526,8 @@ class _Load:
                         run(tables.append(kind, width, tier), [self.id])
                 if kind.name == "histogram" and width == HOUR:
                     self._touch()
-        run(tables.remember(kind))
+        if "bucket" in staged.ways:
+            run(tables.remember(kind))
 
     def _contradictions(self, kind: tables.Kind) -> bool:
         found = self.cursor.execute(tables.conflicts(kind)).fetchall()
