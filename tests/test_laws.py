@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import dedent
@@ -565,21 +564,6 @@ def test_what_vanished_is_taken_back_only_where_the_source_says_so(
         older = shown(store, config, "api", window=Window(NOW - 41 * 86400, NOW - 39 * 86400))
         assert signal(older, "availability")["total"] == 1
         assert digest(store, as_of=load) == before
-
-
-# -- law 6: time is integers, wherever the process runs
-
-
-@pytest.mark.slow
-def test_the_suite_holds_in_another_time_zone() -> None:
-    files = ["test_store.py", "test_laws.py", "test_times.py", "test_junit.py", "test_predictions.py", "test_github.py"]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow and not live and not browser",
-               *(str(HERE / name) for name in files)]  # fmt: skip
-    done = subprocess.run(
-        command, env={**os.environ, "TZ": "America/New_York"}, capture_output=True, text=True, check=False,
-        cwd=HERE.parent,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-4000:]
 
 
 @pytest.mark.parametrize("connector", ["github", "mlflow", "junit", "predictions", "prometheus"])
