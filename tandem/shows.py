@@ -188,15 +188,14 @@ def _errors(measures: Measures, component: str) -> dict[str, Any]:
 def _versions(measures: Measures, component: str) -> list[dict[str, Any]]:
     """The registered versions of a model as of this load, with the aliases that point at them.
 
-    Of a model that two sources know, the first in their order says it.
+    Of a version that two sources know, and of the aliases of a model, the first in their order says it.
     """
     known = measures.reader.events(0, measures.end, components=[component], kinds=["release", "promotion"],
                                    environment=measures.filters.environment)  # fmt: skip
-    says: dict[str, int] = {}
+    first: dict[tuple[str, str, str], int] = {}
     for source, event in sorted(known, key=lambda pair: measures.rank(pair[0])):
-        if event.kind == "release":
-            says.setdefault(dict(event.labels).get("model", ""), source)
-    known = [pair for pair in known if says.get(dict(pair[1].labels).get("model", "")) == pair[0]]
+        first.setdefault(_registered(event), source)
+    known = [pair for pair in known if first[_registered(pair[1])] == pair[0]]
     aliases: dict[tuple[str, str], str] = {}
     for _, event in sorted(known, key=lambda pair: (pair[1].ts_latest or pair[1].ts, pair[1].ts)):
         labels = dict(event.labels)
@@ -213,6 +212,11 @@ def _versions(measures: Measures, component: str) -> list[dict[str, Any]]:
                 "commit": event.commit or None, "data_version": event.data_version or None, "aliases": mine,
             })  # fmt: skip
     return rows
+
+
+def _registered(event: Event) -> tuple[str, str, str]:
+    """What one source says of a registry: a version, or all the moves of a model's aliases."""
+    return event.kind, dict(event.labels).get("model", ""), event.version if event.kind == "release" else ""
 
 
 def _samples(measures: Measures, component: str) -> list[dict[str, Any]]:
