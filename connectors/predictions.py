@@ -28,7 +28,6 @@ from tandem.bins import Layout, digits_of, error_layout
 from tandem.child import Child, Refused
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Baseline, Batch, Finding, Histogram, Page, Record, Series, Slice
-from tandem.rows import normal
 from tandem.summarise import (
     NO_HASHES,
     VERSION,
@@ -47,6 +46,7 @@ from tandem.summarise import (
     summarise,
     text_of,
 )
+from tandem.values import normal
 
 Array = np.ndarray[Any, Any]
 
