@@ -361,8 +361,9 @@ def matrix(
             f'<p class="m-more">The worst {ROWS} of {len(rows)} rows are shown; choose a product to see the others.</p>'
         )
     cells = max((len(c) for c in used.values()), default=1) or 1
+    tall = " m-two" if view.against else ""
     return (
-        f'<div class="m-scroll" style="--cells:{cells}"><table class="m-table" role="grid">'
+        f'<div class="m-scroll" style="--cells:{cells}"><table class="m-table{tall}" role="grid">'
         '<caption class="x-hide">State of each product: one row per service and its model, worst first. '
         "Arrow keys move between cells.</caption>"
         f"{_matrix_heads(used)}<tbody>{body}</tbody></table></div>{more}"
@@ -477,40 +478,54 @@ def _lasted(change: Change) -> bool:
     return change.ended is not None and change.ended > change.ts and change.lane in ("Incident", "Build")
 
 
-def source_table(sources: Iterable[SourceState], now: int) -> str:
-    """The sources: side, name and scope, state, age of the data, last pull, coverage."""
+def source_table(sources: Iterable[SourceState], view: View, collecting: bool = False) -> str:
+    """The sources: side, name and scope, state, age of the data, last pull, coverage.
+
+    `collecting`: the first collection still runs, and nothing that has yet to come is late.
+    """
     titles = ("Side", "Source", "State", "Data age", "Last pull, and what to do", "Seen")
     heads = "".join(
         f'<span role="columnheader"{" class=o-age" if i in (3, 5) else ""}>{t}</span>' for i, t in enumerate(titles)
     )
-    rows = "".join(_source(one, now) for one in sources)
+    rows = "".join(_source(one, view, collecting) for one in sources)
     return (
         f'<div class="x-panel"><div class="o-table" role="table" aria-label="Sources">'
         f'<div class="o-row o-heads" role="row">{heads}</div>{rows}</div></div>'
     )
 
 
-def _source(one: SourceState, now: int) -> str:
-    state = SOURCE_STATES.get(one.state, "unknown")
+def _source(one: SourceState, view: View, collecting: bool) -> str:
+    now, early = view.now, collecting and one.state not in ("up to date", "failing")
+    word = "still collecting" if early else one.state
+    state = "unknown" if early else SOURCE_STATES.get(one.state, "unknown")
     side = one.side if one.side in SIDES else "both"
     newest = f'<span class="o-key">data </span>{text.age(now - (one.newest or now))}<span class="o-key"> old</span>'
     cells = (
         f'<span role="cell" class="o-side"><span class="x-tag x-{side}">{SIDES.get(one.side, "Both")}</span></span>',
         f'<span role="rowheader" class="o-name"><b>{hx(one.name)}</b>',
-        f"<small>{hx(one.connector)} · {hx(one.scope)}</small></span>",
-        f'<span role="cell" class="o-state">{chip(state, one.state[:1].upper() + one.state[1:])}</span>',
+        f'<small title="{hx(one.scope, 400)}">{hx(one.connector)} · {hx(text.middle(one.scope, 44))}</small></span>',
+        f'<span role="cell" class="o-state">{chip(state, word[:1].upper() + word[1:])}</span>',
         f'<span role="cell" class="o-age o-old">{newest if one.newest is not None else NONE}</span>',
-        f'<span role="cell" class="o-said">{_said(one, now)}{_findings(one)}</span>',
+        f'<span role="cell" class="o-said">{_said(one, view, early)}{_findings(one)}</span>',
         f'<span role="cell" class="o-age o-seen"><span class="o-key">seen </span>{_seen(one)}</span>',
     )
     return f'<div class="o-row" role="row">{"".join(cells)}</div>'
 
 
-def _said(one: SourceState, now: int) -> str:
-    pulled = f"{text.age(now - one.last_pull)} ago" if one.last_pull is not None else "never"
+def _said(one: SourceState, view: View, early: bool) -> str:
+    pulled = f"{text.age(view.now - one.last_pull)} ago" if one.last_pull is not None else "never"
     said = hx(one.last_error or one.summary or "nothing yet", 400)
-    todo = f"<small>{hx(one.next_step, 400)}</small>" if one.next_step else ""
-    return f'{said} <span class="x-muted">· {pulled}, every {text.age(one.every)}</span>{todo}'
+    todo = f"<small>{hx(one.next_step, 400)}</small>" if one.next_step and not early else ""
+    every = f", every {text.age(one.every)}" if one.every else ", imported"
+    return f'{said} <span class="x-muted">· {pulled}{every}</span>{_quiet(one, view)}{todo}'
+
+
+def _quiet(one: SourceState, view: View) -> str:
+    """Since when a source has had nothing, where that is since before the window."""
+    if one.newest is None or one.newest >= view.window.since:
+        return ""
+    when = f"{text.moment(one.newest, view.zone)} {text.zone_name(one.newest, view.zone)}"
+    return f"<small>No data since {hx(when)}.</small>"
 
 
 def _seen(one: SourceState) -> str:
@@ -611,13 +626,15 @@ def _confused(number: int, total: int) -> str:
     return f'<td style="--part:{part:.3f}">{text.count(number)}<small>{text.share(part)}</small></td>'
 
 
-def drift_table(features: Sequence[FeatureDrift], most: int = 40) -> str:
-    """Features by effect, each with its noise floor and verdict."""
+def drift_table(features: Sequence[FeatureDrift], view: View, chosen: str = "", most: int = 40) -> str:
+    """Features by effect, each with its noise floor and verdict; a feature's name selects it."""
     rows = ""
     for one in features[:most]:
         effect, named = _effect(one)
         rows += (
-            f'<tr><th scope="row">{hx(one.feature, 60)}</th><td>{hx(one.type, 20)}</td>'
+            f'<tr{" aria-current=true" if one.feature == chosen else ""}><th scope="row">'
+            f"{link(view.link(view.page, selected=one.feature), text.clean(one.feature, 60))}</th>"
+            f"<td>{hx(one.type, 20)}</td>"
             f'<td class="x-num" title="{named}">{effect}</td>'
             f'<td class="x-num">{"–" if one.noise_floor is None else text.digits(one.noise_floor, 2)}</td>'
             f"<td>{hx(one.verdict)}{f', {hx(one.severity)}' if one.severity not in ('', 'none') else ''}</td></tr>"
@@ -639,6 +656,14 @@ def _effect(one: FeatureDrift) -> tuple[str, str]:
     if value is None:
         value, named = one.psi, "PSI"
     return ("–" if value is None else text.digits(value)), named
+
+
+def pair(reference: int, current: int) -> str:
+    """What the two colours of a distribution are."""
+    return (
+        f'<div class="s-legend"><span><span class="d-ref"></span>Reference, {text.count(reference)} rows</span>'
+        f'<span><span class="d-now"></span>This window, {text.count(current)} rows</span></div>'
+    )
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from dashboard import text
 from dashboard.text import px
-from tandem.shown import Band, Change, FeatureDrift, Line, Window
+from tandem.shown import Band, Change, Distribution, FeatureDrift, Line, Served, Window
 
 Figure = dict[str, Any]
 
@@ -521,29 +521,98 @@ def failures(line: Line, window: Window, step: int, zone: tzinfo, *, narrow: boo
 
 
 def quality(
-    line: Line, versions: Sequence[tuple[str, int]], window: Window, step: int, zone: tzinfo, *, narrow: bool = False
+    line: Line,
+    served: Sequence[Served],
+    promoted: Sequence[tuple[str, int]],
+    window: Window,
+    step: int,
+    zone: tzinfo,
+    *,
+    narrow: bool = False,
 ) -> Figure:
-    """A share over time with its target and the times at which versions took over."""
+    """A share over time with its target, a band for each version that served, and lines where one was promoted."""
     figure_layout = layout(window, zone, 260, narrow=narrow, left=84)
     figure_layout["margin"]["t"] = 24
     figure_layout["yaxis"] = share_axis(line.points, line.target)
     if line.target is not None:
         figure_layout["shapes"].append(_aim(line.target, "y"))
-    inside = [(name, ts) for name, ts in versions if window.since < ts < window.until][-8:]
-    last = -1.0
-    for name, ts in inside:
+    names = [(one.version, max(one.since, window.since)) for one in served if one.version][-12:]
+    figure_layout["shapes"] += _version_bands([one for one in served if one.version][-12:], window)
+    for _, ts in [one for one in promoted if window.since < one[1] < window.until][-8:]:
         figure_layout["shapes"].append({
             "type": "line", "x0": ts * 1000, "x1": ts * 1000, "yref": "paper", "y0": 0, "y1": 1,
             "line": {"color": MODEL, "width": 1, "dash": "dot"}, "layer": "below",
         })  # fmt: skip
+    if not names:
+        names = [one for one in promoted if window.since < one[1] < window.until][-8:]
+    figure_layout["annotations"] += _version_names(names, window, 0.2 if narrow else 0.08)
+    return {"data": line_traces(line, window, step, "y"), "layout": figure_layout}
+
+
+def _version_bands(served: Sequence[Served], window: Window) -> list[Figure]:
+    return [
+        {
+            "type": "rect", "x0": max(one.since, window.since) * 1000, "x1": min(one.until, window.until) * 1000,
+            "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "line": {"width": 0},
+            "fillcolor": "rgba(188,90,149,.11)" if place % 2 else "rgba(188,90,149,.04)",
+        }
+        for place, one in enumerate(served)
+    ]  # fmt: skip
+
+
+def _version_names(names: Sequence[tuple[str, int]], window: Window, apart: float) -> list[Figure]:
+    """Names above the plot where versions begin, as far as there is room between them."""
+    found: list[Figure] = []
+    last = -1.0
+    for name, ts in names:
         at = (ts - window.since) / (window.until - window.since)
-        if at - last > (0.2 if narrow else 0.08):
-            figure_layout["annotations"].append({
+        if at - last > apart:
+            found.append({
                 "x": ts * 1000, "xref": "x", "yref": "paper", "y": 1, "yanchor": "bottom", "text": px(name, 24),
-                "showarrow": False, "font": {"size": 11, "color": INK}, "xanchor": "right" if at > 0.9 else "center",
+                "showarrow": False, "font": {"size": 11, "color": INK}, "xanchor": "right" if at > 0.9 else "left",
             })  # fmt: skip
             last = at
-    return {"data": line_traces(line, window, step, "y"), "layout": figure_layout}
+    return found
+
+
+def distribution(found: Distribution, *, narrow: bool = False) -> Figure:
+    """The reference and the current share of every bin, side by side."""
+    cut = 8 if narrow else 12
+    names = [label if len(label) <= cut else label[: cut - 1] + "…" for label in found.labels]
+    places = list(range(len(names)))
+    every = max(-(-len(names) // (6 if narrow else 12)), 1) if found.type != "category" else 1
+    slanted = len(names) // every > (5 if narrow else 9)
+    traces = [
+        {
+            "type": "bar", "x": places, "y": [round(share, 6) for share in shares], "name": name,
+            "marker": {"color": colour, "line": {"width": 0}},
+            "customdata": [px(label) for label in found.labels],
+            "hovertemplate": f"%{{customdata}}<br>{name}: %{{y:.1%}}<extra></extra>",
+        }
+        for name, shares, colour in (
+            ("reference", found.reference, "rgba(124,133,149,.55)"), ("this window", found.current, MODEL),
+        )
+    ]  # fmt: skip
+    return {
+        "data": traces,
+        "layout": {
+            "height": 250 if slanted else 230,
+            "margin": {"l": 48, "r": 10, "t": 8, "b": 62 if slanted else 34, "autoexpand": False},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "showlegend": False,
+            "dragmode": False,
+            "barmode": "group",
+            "bargap": 0.25,
+            "bargroupgap": 0.05,
+            "hovermode": "closest",
+            "xaxis": axis(
+                tickmode="array", tickvals=places[::every], ticktext=[px(name) for name in names[::every]],
+                tickangle=-40 if slanted else 0, showgrid=False, range=[-0.6, len(names) - 0.4],
+            ),
+            "yaxis": axis(tickformat=".0%", rangemode="tozero"),
+        },
+    }  # fmt: skip
 
 
 def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *, narrow: bool = False) -> Figure:

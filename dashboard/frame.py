@@ -129,12 +129,12 @@ def _choices(view: View, width: Any) -> None:
     if view.page == "sources":
         return
     if view.page == "overview" and len(view.products) > 1:
-        _select(view, "product", view.products, "All products", width)
-    _select(view, "component", _components(view), _everything(view), width)
+        select(view, "product", view.products, "All products", width)
+    select(view, "component", _components(view), _everything(view), width)
     if len(view.environments) > 1:
-        _select(view, "environment", view.environments, "", width if width == "stretch" else 130)
+        select(view, "environment", view.environments, "", width if width == "stretch" else 130)
     named = {"previous": f"Previous {text.age(view.window.until - view.window.since)}", "week": "One week before"}
-    _select(view, "compare", tuple(named), "No comparison", width, named)
+    select(view, "compare", tuple(named), "No comparison", width, named)
 
 
 def _components(view: View) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ def _everything(view: View) -> str:
     return {"services": "All services", "models": "All models"}.get(view.page, "All components")
 
 
-def _select(
+def select(
     view: View,
     key: str,
     names: tuple[str, ...],
@@ -156,8 +156,9 @@ def _select(
     width: Any,
     labels: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
+    """A control of one key of the URL; `everything` names the choice of none."""
     st.selectbox(
-        "Compare with" if key == "compare" else key.capitalize(),
+        LABELS.get(key, key.capitalize()),
         ("", *names) if everything else names,
         key=f"w_{key}",
         format_func=lambda name: text.clean(labels.get(name, name), 60) or everything,
@@ -168,6 +169,7 @@ def _select(
     )
 
 
+LABELS = {"compare": "Compare with", "selected": "Feature"}
 NARROWER = {"component": {"version": "", "segment": ""}, "product": {"component": ""}}
 """What a choice resets, because it may not be there any more."""
 
@@ -247,9 +249,9 @@ def _unread(what: str, error: Exception) -> str:
     return blocks.note(f"<b>{hx(what)}</b> cannot be shown: {hx(said, 300)}")
 
 
-def heading(view: View, title: str, said: str = "") -> None:
-    """The heading of a panel around a chart."""
-    element.show(blocks.section(title, said), f"title_{view.page}_{title}")
+def heading(view: View, title: str, said: str = "", more: str = "") -> None:
+    """The heading of a panel around a chart; `more` is finished markup."""
+    element.show(blocks.section(title, said, more=more), f"title_{view.page}_{title}")
 
 
 def chart(view: View, figure: charts.Figure, name: str, alt: str) -> None:

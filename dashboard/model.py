@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from dashboard import blocks, charts, component, element, frame, reading, text
+from dashboard.text import hx
 from dashboard.view import View
-from tandem.shown import Detail
+from tandem.shown import Detail, Distribution
 
 MEASURES: Mapping[str, str] = {
     "accuracy": "Accuracy",
@@ -46,7 +47,13 @@ def draw(view: View, found: Detail | None) -> None:
             _quality(view, found)
         with frame.panel(view, "Feature drift"):
             _drift(view, found)
+        with frame.panel(view, "Versions"):
+            _versions(view, found)
+        with frame.panel(view, "Samples"):
+            _samples(view, found)
     with right:
+        with frame.panel(view, "Reference and current"):
+            _distribution(view, found)
         with frame.panel(view, "Accuracy by segment"):
             _segments(view, found)
         with frame.panel(view, "Confusion matrix"):
@@ -64,10 +71,12 @@ def _quality(view: View, found: Detail) -> None:
     else:
         with st.container(border=True):
             frame.heading(
-                view, f"{right.title} over time", "by the time of the prediction · dotted: labels are still arriving"
+                view,
+                f"{right.title} over time",
+                "by the time of the prediction · bands: the version that served · dotted: labels are still arriving",
             )
-            taken = _versions(found)
-            figure = charts.quality(right, taken, view.window, found.step, view.zone, narrow=view.narrow)
+            taken = _promoted(found)
+            figure = charts.quality(right, found.served, taken, view.window, found.step, view.zone, narrow=view.narrow)
             frame.chart(view, figure, "quality", "Share of correct predictions over time")
     measures = [(MEASURES[name], _measure(name, value)) for name, value in _measured(found)]
     if measures:
@@ -75,7 +84,7 @@ def _quality(view: View, found: Detail) -> None:
         element.show(f'<div class="x-panel">{inside}</div>', "measures")
 
 
-def _versions(found: Detail) -> list[tuple[str, int]]:
+def _promoted(found: Detail) -> list[tuple[str, int]]:
     """When versions took over: promotions that name one."""
     return [(change.version, change.ts) for change in found.changes if change.kind == "promotion" and change.version]
 
@@ -112,7 +121,71 @@ def _drift(view: View, found: Detail) -> None:
         if any(value is not None for one in found.features for value in one.daily):
             figure = charts.drift_map(found.features, view.window, view.zone, narrow=view.narrow)
             frame.chart(view, figure, "drift_map", "Drift of each feature over time; the table below has the numbers")
-        element.show(blocks.drift_table(found.features), "drift")
+        chosen = found.distribution.feature if found.distribution else ""
+        element.show(blocks.drift_table(found.features, view, chosen), "drift")
+
+
+def _distribution(view: View, found: Detail) -> None:
+    shown = found.distribution
+    if shown is None or not shown.labels:
+        return
+    names = tuple(one.feature for one in found.features)
+    with st.container(border=True):
+        frame.heading(
+            view, "Reference and current", "share of rows in each bin", blocks.pair(shown.n_reference, shown.n_current)
+        )
+        st.session_state["w_selected"] = shown.feature
+        frame.select(view, "selected", names, "", "stretch", {})
+        if view.selected and view.selected != shown.feature:
+            element.show(blocks.note(f"There is no feature {hx(view.selected, 60)} in this window."), "unselected")
+        figure = charts.distribution(shown, narrow=view.narrow)
+        frame.picture(figure, "distribution", "Share of rows in each bin of the feature, reference and this window")
+        missing = _missing(shown)
+        if missing:
+            st.caption(missing)
+
+
+def _missing(shown: Distribution) -> str:
+    if not shown.missing_reference and not shown.missing_current:
+        return ""
+    return (
+        f"Without a value: {text.count(shown.missing_reference)} in the reference, "
+        f"{text.count(shown.missing_current)} in this window; they are counted apart."
+    )
+
+
+VERSIONS = ("version", "aliases", "created", "data_version", "commit", "run")
+SAMPLES = ("name", "value", "stage", "version", "run", "step", "ts", "source")
+
+
+def _versions(view: View, found: Detail) -> None:
+    rows = [one for one in found.versions if one.get("created")]
+    if rows:
+        newest = sorted(rows, key=lambda one: str(one["created"]), reverse=True)
+        _table(view, "Versions", "as the registry has them", VERSIONS, newest)
+
+
+def _samples(view: View, found: Detail) -> None:
+    if found.samples:
+        newest = sorted(found.samples, key=lambda one: str(one["ts"]), reverse=True)
+        _table(view, "Samples", "numbers as a tool exported them, newest of each name and run", SAMPLES, newest)
+
+
+def _table(view: View, title: str, said: str, columns: tuple[str, ...], rows: Sequence[Mapping[str, object]]) -> None:
+    """A long list; its own toolbar searches it, its heads sort it."""
+    with st.container(border=True):
+        frame.heading(view, title, f"{said} · heads sort, the magnifier searches")
+        shown = {HEADS.get(name, name.capitalize()): [_plain(one.get(name)) for one in rows] for name in columns}
+        st.dataframe(shown, hide_index=True, height=min(36 * (len(rows) + 1) + 2, 300), key=f"table_{title}")
+
+
+HEADS = {"ts": "Time, UTC", "created": "Created, UTC", "data_version": "Data"}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return ", ".join(text.clean(str(one), 60) for one in value)
+    return text.clean(value, 120) if isinstance(value, str) else value
 
 
 def _segments(view: View, found: Detail) -> None:

@@ -17,7 +17,9 @@ WORST = ("failing", "late", "never run", "no data", "up to date")
 def show(view: View) -> None:
     """Read, draw, stop."""
     found = frame.answer(view, lambda: reading.sources(view), (420, 240))
-    frame.header(view, "Sources", _counts(found) if found else "", _newest(found) if found else None)
+    frame.header(
+        view, "Sources", _counts(found, view.context.first_done) if found else "", _newest(found) if found else None
+    )
     if found is None:
         return
     if not found.sources:
@@ -25,7 +27,7 @@ def show(view: View) -> None:
         return
     ordered = sorted(found.sources, key=lambda one: WORST.index(one.state) if one.state in WORST else 0)
     with frame.panel(view, "Sources"):
-        element.show(blocks.source_table(ordered, view.now), "sources")
+        element.show(blocks.source_table(ordered, view, not view.context.first_done), "sources")
     with frame.panel(view, "Data received"):
         strips = blocks.received(ordered, found.window.since, found.window.until, view.zone)
         element.show(strips, "received")
@@ -36,9 +38,12 @@ def show(view: View) -> None:
     _pull(view, found)
 
 
-def _counts(found: Sources) -> str:
+def _counts(found: Sources, collected: bool) -> str:
     if not found.sources:
         return "none configured"
+    if not collected:
+        ready = sum(one.state == "up to date" for one in found.sources)
+        return f"{len(found.sources)} configured · still collecting, {ready} up to date"
     counts = Counter(one.state for one in found.sources)
     said = [f"{counts[state]} {state}" for state in WORST[:-1] if counts[state]]
     return " · ".join((f"{len(found.sources)} configured", *(said or ("all up to date",))))

@@ -46,6 +46,14 @@ def hx(text: str, limit: int = 200) -> str:
     return html.escape(clean(text, limit), quote=True)
 
 
+def middle(text: str, most: int) -> str:
+    """A path or an address cut in its middle, so that where it begins and what it names stay."""
+    if len(text) <= most:
+        return text
+    front = (most - 1) // 3
+    return f"{text[:front]}…{text[len(text) - (most - 1 - front) :]}"
+
+
 def csvsafe(text: str) -> str:
     """A text cell that no spreadsheet will run; not for numbers."""
     return "'" + text if text.startswith(_FORMULA) else text

@@ -18,11 +18,13 @@ from tandem.shown import (
     Change,
     Compared,
     Detail,
+    Distribution,
     FeatureDrift,
     Line,
     Objective,
     Overview,
     Row,
+    Served,
     Sources,
     SourceState,
     Window,
@@ -404,6 +406,24 @@ def features(length: int = 24) -> tuple[FeatureDrift, ...]:
     return tuple(made)
 
 
+def distribution(feature: str = "card_country") -> Distribution:
+    return Distribution(feature, "category", ("US", "GB", "DE", "FR", "IN", "BR", "NG", "other"),
+                        (0.41, 0.17, 0.11, 0.08, 0.06, 0.05, 0.01, 0.11), (0.33, 0.14, 0.09, 0.06, 0.14, 0.06, 0.09, 0.09),
+                        100_000, 46_000, 12, 340)  # fmt: skip
+
+
+def versions(newest: str) -> tuple[dict[str, Any], ...]:
+    made = [("v11", "2026-10-02T09:00:00Z", ["previous"]), (newest, "2026-11-18T10:00:00Z", ["champion", "canary"])]
+    return tuple({"version": name, "created": when, "run": "r-" + name, "commit": "0eb58041", "data_version": "d7",
+                  "aliases": aliases} for name, when, aliases in made)  # fmt: skip
+
+
+def samples(now: int) -> tuple[dict[str, Any], ...]:
+    return tuple({"name": name, "value": value, "step": 3, "ts": f"2026-11-20T1{i}:00:00Z", "run": "r-v12", "version": "v12",
+                  "source": "registry", "stage": stage}
+                 for i, (name, value, stage) in enumerate((("accuracy", 0.946, "evaluation"), ("loss", 0.21, "training"))))  # fmt: skip
+
+
 def detail(name: str, window: Window, now: int = NOW) -> Detail:
     found = next((p for p in PRODUCTS if name in p[1:3]), ("", name, "", ""))
     kind = "model" if name == found[2] else "service"
@@ -426,7 +446,9 @@ def detail(name: str, window: Window, now: int = NOW) -> Detail:
         segments=segments if kind == "model" else (),
         quality={"accuracy": 0.912, "precision": 0.94, "recall": 0.885, "f1": 0.911, "roc_auc": {"value": 0.971, "bound": 0.0004},
                  "label_coverage": 0.89, "labels": 46_210, "predictions": 51_900} if kind == "model" else None,
-        versions=({"version": found[3]},) if kind == "model" else (), samples=(),
+        versions=versions(found[3]) if kind == "model" else (), samples=samples(now) if kind == "model" else (),
+        distribution=distribution() if kind == "model" else None,
+        served=(Served("v11", window.since, window.since + length * 240), Served(found[3], window.since + length * 240, window.until)) if kind == "model" else (),
     )  # fmt: skip
 
 
@@ -439,7 +461,10 @@ def hostile_detail(name: str, window: Window, now: int = NOW) -> Detail:
         changes=tuple(replace(full.changes[0], title=b, version=b, kind="promotion", lane="Model") for b in HOSTILE),
         features=tuple(replace(f, feature=b, type=b, verdict=b, severity=b) for f, b in zip(full.features, HOSTILE, strict=False)),
         confusion={(a, b): 3 for a in HOSTILE[:4] for b in HOSTILE[:4]},
-        segments=tuple((b, 1, 2, (0.1, 0.9)) for b in HOSTILE), versions=({"version": HOSTILE[1]},),
+        segments=tuple((b, 1, 2, (0.1, 0.9)) for b in HOSTILE), distribution=Distribution(HOSTILE[0], HOSTILE[1], HOSTILE, (0.1,) * len(HOSTILE), (0.1,) * len(HOSTILE), 10, 10),
+        served=tuple(Served(b, window.since + i * 300, window.since + i * 300 + 300) for i, b in enumerate(HOSTILE)),
+        versions=tuple({"version": b, "created": f"2026-11-{i + 1:02d}T00:00:00Z", "run": b, "commit": b, "data_version": b, "aliases": [b]} for i, b in enumerate(HOSTILE)),
+        samples=tuple({"name": b, "value": 1.0, "step": 1, "ts": "2026-11-20T10:00:00Z", "run": b, "version": b, "source": b, "stage": "training"} for b in HOSTILE),
     )  # fmt: skip
 
 
@@ -447,7 +472,8 @@ def thin_detail(name: str, window: Window, now: int = NOW) -> Detail:
     """A component of which nothing is known."""
     full = detail(name, window, now)
     return replace(full, state="unknown", cells=(), latency=None, lines=(), partners=(), changes=(), features=(),
-                   confusion={}, segments=(), quality=None, versions=(), newest=None)  # fmt: skip
+                   confusion={}, segments=(), quality=None, versions=(), samples=(), distribution=None, served=(),
+                   newest=None)  # fmt: skip
 
 
 def then(shown: Cell) -> Cell:
@@ -496,6 +522,8 @@ class Engine:
         if self.broken:
             raise self.broken
         found = ENGINES[self.kind][which](*args, now)
+        if asked.get("feature") in FEATURES and which == 2:
+            found = replace(found, distribution=distribution(asked["feature"]))
         if asked.get("compare"):
             found = against(found, asked["compare"])
         return replace(found, newest=self.ended) if self.ended is not None and which != 1 else found

@@ -62,7 +62,7 @@ OURS = frozenset({
 })  # fmt: skip
 ATTRIBUTES = frozenset({
     "class", "style", "role", "scope", "colspan", "title", "href", "data-go", "data-cell", "tabindex", "aria-hidden",
-    "aria-label", "viewbox", "d", "fill", "stroke", "stroke-width", "preserveaspectratio", "cx", "cy", "r", "x", "y", "rx",
+    "aria-label", "aria-current", "viewbox", "d", "fill", "stroke", "stroke-width", "preserveaspectratio", "cx", "cy", "r", "x", "y", "rx",
     "width", "height", "id", "patternunits", "patterntransform",
 })  # fmt: skip
 
@@ -342,7 +342,7 @@ def test_a_model_shows_quality_drift_segments_and_confusion(open_page: Open) -> 
         "46 210 of 51 900",
     ):
         assert part in said
-    assert len(figures(test)) == 3
+    assert len(figures(test)) == 4
 
 
 def test_nothing_measured_is_said(open_page: Open) -> None:
@@ -456,3 +456,65 @@ def test_late_is_not_said_while_the_first_collection_runs(open_page: Open) -> No
     early = words(open_page(fake=screens.context(first_done=False)))
     assert "Still collecting: evidently" in early
     assert "Late:" not in early
+
+
+def test_a_feature_is_chosen_by_link_or_list_and_stands_in_the_address(open_page: Open) -> None:
+    engine = Engine()
+    test = open_page("models", engine, component="fraud-score")
+    assert "Reference, 100 000 rows" in words(test)
+    assert 'href="/models?component=fraud-score&amp;selected=amount_usd"' in markup(test)
+    assert test.selectbox(key="w_selected").value == "card_country"
+    test.selectbox(key="w_selected").set_value("amount_usd").run()
+    assert test.query_params == {"component": "fraud-score", "selected": "amount_usd"}
+    assert engine.asked[-1]["feature"] == "amount_usd"
+    assert test.selectbox(key="w_selected").value == "amount_usd"
+    assert re.search(r'<tr aria-current=true><th scope="row"><a[^>]*>amount_usd', markup(test))
+    test.selectbox(key="w_component").set_value("two-tower").run()
+    assert test.query_params == {"component": "two-tower"}
+
+
+def test_a_feature_that_is_not_there_is_said(open_page: Open) -> None:
+    test = open_page("models", component="fraud-score", selected="<b>gone</b>")
+    assert not test.exception
+    assert "There is no feature &lt;b&gt;gone&lt;/b&gt; in this window" in markup(test)
+
+
+def test_versions_with_aliases_and_samples_are_tables(open_page: Open) -> None:
+    test = open_page("models", component="fraud-score")
+    versions, samples = (one.value for one in test.dataframe)
+    assert list(versions["Version"]) == ["v12", "v11"]
+    assert list(versions["Aliases"]) == ["champion, canary", "previous"]
+    assert list(samples["Name"]) == ["loss", "accuracy"]
+    assert list(samples["Stage"]) == ["training", "evaluation"]
+
+
+def test_hostile_names_in_tables_are_plain_and_visible(open_page: Open) -> None:
+    test = open_page("models", Engine("hostile"), component="fraud-score")
+    for table in test.dataframe:
+        for one in table.value.to_numpy().flatten():
+            assert not re.search("[\x00-\x1f\u202a-\u202e\u2066-\u2069]", str(one))
+
+
+def test_sources_shorten_paths_and_say_since_when_they_are_quiet(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/srv/exports/company/predictions/fraud-detector/2026/*.parquet"
+    full = screens.sources(DAY)
+    quiet = replace(full.sources[0], scope=path, newest=screens.NOW - 4 * 86_400)
+    monkeypatch.setitem(screens.ENGINES, "full", (
+        screens.overview, lambda w, now: replace(full, sources=(quiet, *full.sources[1:])), screens.detail
+    ))  # fmt: skip
+    test = open_page("sources")
+    assert f'title="{path}"' in markup(test)
+    assert path not in words(test)
+    assert "2026/*.parquet" in words(test)
+    assert "No data since 16 Nov 18:00 UTC" in words(test)
+
+
+def test_sources_are_not_late_while_the_first_collection_runs(open_page: Open) -> None:
+    test = open_page("sources", fake=screens.context(first_done=False))
+    said = words(test)
+    assert "still collecting, 4 up to date" in said
+    assert said.count("Still collecting") == 2
+    assert "Late" not in said
+    assert "Failing" in said

@@ -16,7 +16,7 @@ import plotly.io
 import pytest
 
 from dashboard import charts
-from tandem.shown import Change, Window
+from tandem.shown import Change, Distribution, Served, Window
 from tests import screens
 
 DAY = Window(1_795_111_200, 1_795_197_600)
@@ -31,11 +31,14 @@ def every_figure(kind: str, window: Window, narrow: bool) -> list[charts.Figure]
     figures = [charts.timeline(found.lines, found.changes, window, found.step, UTC, narrow=narrow)]
     for line in found.lines:
         figures.append(charts.failures(line, window, found.step, UTC, narrow=narrow))
-        figures.append(charts.quality(line, [("v1", window.since + 60)], window, found.step, UTC, narrow=narrow))
+        promoted = [("v1", window.since + 60)]
+        figures.append(charts.quality(line, one.served, promoted, window, found.step, UTC, narrow=narrow))
     band = screens.band((window.until - window.since) // 300)
     figures.append(charts.latency_map(band, window, UTC, 0.3, narrow=narrow))
     figures.append(charts.percentiles(band, window, UTC, None, narrow=narrow))
     figures.append(charts.drift_map(one.features, window, UTC, narrow=narrow))
+    if one.distribution:
+        figures.append(charts.distribution(one.distribution, narrow=narrow))
     figures.append(charts.segments(one.segments, 0.94, narrow=narrow))
     return figures
 
@@ -207,3 +210,33 @@ def test_what_was_not_seen_of_a_feature_is_hatched() -> None:
     heat, marks = charts.drift_map(screens.features(), DAY, UTC)["data"]
     missing = sum(value is None for row in heat["z"] for value in row)
     assert missing == len(marks["x"]) == 2
+
+
+def test_a_band_for_each_version_that_served_and_a_line_for_a_promotion() -> None:
+    middle = (DAY.since + DAY.until) // 2
+    served = (Served("11", DAY.since - 900, middle), Served("12", middle, DAY.until))
+    figure = charts.quality(screens.lines()[1], served, [("12", middle)], DAY, 300, UTC)
+    bands = [shape for shape in figure["layout"]["shapes"] if shape["type"] == "rect"]
+    assert [(band["x0"], band["x1"]) for band in bands] == [
+        (DAY.since * 1000, middle * 1000), (middle * 1000, DAY.until * 1000)
+    ]  # fmt: skip
+    assert [note["text"] for note in figure["layout"]["annotations"]] == ["11", "12"]
+    assert [
+        shape["x0"] for shape in figure["layout"]["shapes"] if shape["type"] == "line" and shape["yref"] == "paper"
+    ] == [middle * 1000]
+
+
+def test_a_distribution_is_two_bars_for_each_bin_with_whole_names_on_hover() -> None:
+    found = Distribution("city", "category", ("a" * 40, "b"), (0.25, 0.75), (0.5, 0.5), 100, 50)
+    figure = charts.distribution(found, narrow=True)
+    reference, current = figure["data"]
+    assert (reference["y"], current["y"]) == ([0.25, 0.75], [0.5, 0.5])
+    assert current["customdata"][0] == "a" * 40
+    assert figure["layout"]["xaxis"]["ticktext"] == ["a" * 7 + "…", "b"]
+
+
+def test_many_bins_of_a_number_have_few_names() -> None:
+    labels = tuple(f"< {i}" for i in range(30))
+    found = Distribution("amount", "number", labels, (1 / 30,) * 30, (1 / 30,) * 30, 100, 50)
+    assert len(charts.distribution(found)["layout"]["xaxis"]["ticktext"]) <= 12
+    assert len(charts.distribution(found, narrow=True)["layout"]["xaxis"]["ticktext"]) <= 6

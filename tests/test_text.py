@@ -213,3 +213,11 @@ def test_the_check_of_sinks_can_fail() -> None:
     good = ast.parse('st.markdown(f"**{md(name)}**")').body[0]
     assert raw_parts(bad) == ["name"]
     assert raw_parts(good) == []
+
+
+def test_a_long_path_is_cut_in_its_middle() -> None:
+    assert text.middle("short/path", 20) == "short/path"
+    cut = text.middle("/srv/exports/company/predictions/fraud-detector/*.parquet", 30)
+    assert len(cut) == 30
+    assert cut.startswith("/srv/expo…")
+    assert cut.endswith("detector/*.parquet")
