@@ -81,8 +81,9 @@ def prepare(folder: Path, components: int, days: int, bins: int, filled: int) ->
             f"COPY (SELECT s::INTEGER AS series, t AS ts, list_transform(range(1, {bins + 1}), lambda b: {value}) "
             f"AS h, 1::BIGINT AS load_id FROM range(0, {days * 86400}, {BUCKET}) a(t), range({components}) c(s) "
             f"UNION ALL SELECT s, t, list_transform(range(1, {bins + 1}), lambda b: "
-            f"CASE WHEN b = {(low + high) // 2} THEN -1 ELSE 0 END::BIGINT), 2 FROM range(0, {days * 86400}, {BUCKET}) a(t), range({components}) c(s) "
-            f"WHERE hash(s, t) % 100 < 3 ORDER BY load_id, ts, series) TO '{folder / 'raw.parquet'}'"
+            f"CASE WHEN b = {(low + high) // 2} THEN -1 ELSE 0 END::BIGINT), 2 "
+            f"FROM range(0, {days * 86400}, {BUCKET}) a(t), range({components}) c(s) WHERE hash(s, t) % 100 < 3 "
+            f"ORDER BY load_id, ts, series) TO '{folder / 'raw.parquet'}'"
         )
 
 
