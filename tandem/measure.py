@@ -334,6 +334,9 @@ class Measures:
         return found
 
     def _merge(self, kind: str, series: Sequence[Kept], merges: Mapping[int, list[Any]], place: int) -> Value | None:
+        if len(series) == 1:  # nearly always: nothing to add up
+            found = merges.get(series[0].id)
+            return self.value(kind, series[0], found[place]) if found and found[place] is not None else None
         parts: list[Value] = []
         for kept in series:
             merge = merges.get(kept.id, [None] * (place + 1))[place]
