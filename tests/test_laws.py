@@ -574,3 +574,54 @@ def test_restating_deletions_is_refused_where_a_pull_cannot_tell(tmp_path: Path,
         block = block.replace('"http://127.0.0.1:9090"', '"file:exports"', 1)
     with pytest.raises(configuration.ConfigError, match='deletions must be "keep"'):
         written(tmp_path, block)
+
+
+def test_another_component_in_the_config_moves_builds_and_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "not-a-secret")
+    replay = Replay()
+    now = max(row["end_time"] or row["start_time"] for row in replay.runs.values()) // 1000 + 7200
+    repository = Repository()
+    for number in range(6):
+        repository.run(100 + number, now - 20000 + 1800 * number, "failure" if number == 2 else "success")
+    repository.runs[104][0]["head_branch"] = "topic"
+    always = Window(0, now)
+
+    def made(component: str, more: str = "") -> Config:
+        return written(
+            tmp_path,
+            f"""
+            [[source]]
+            connector = "github"
+            name = "ci"
+            url = "{url}"
+            repository = "acme/checkout"
+            component = "{component}"
+            token_env = "GITHUB_TOKEN"
+            {more}
+
+            [[source]]
+            connector = "mlflow"
+            name = "registry"
+            url = "{running.url}"
+            since = "800d"
+            component = "{component}"
+            """,
+        )
+
+    with serving(repository) as url, Running(replay) as running, open_store(tmp_path / "x.duckdb") as store:
+        old = made("old")
+        pulled(store, old, now)
+        before, load = shown(store, old, "old", now, window=always), store.version()
+        new = made("new")
+        pulled(store, new, now)
+        after = shown(store, new, "new", now, window=always)
+        for part in ("signals", "versions", "samples", "events"):
+            assert len(after[part]) == len(before[part]) > 0, part
+        assert signal(after, "build_success")["total"] == signal(before, "build_success")["total"] == 6
+        assert [one["component"] for one in report.listing(_context(new, store), always, now=now)] == ["new"]
+        assert shown(store, old, "old", now, window=always, as_of=load) == before
+        narrow = made("new", 'branches = ["main"]')
+        pulled(store, narrow, now)
+        assert signal(shown(store, narrow, "new", now, window=always), "build_success")["total"] == 5

@@ -187,7 +187,8 @@ class Reader:
             WITH known AS (SELECT s.series, s.ts, s.micros, s.run, s.step, arg_max(s.value, s.load_id) AS value,
                                   max(l.committed) AS arrived, max(s.load_id) AS load_id
                            FROM sample s JOIN load l ON l.load_id = s.load_id
-                           WHERE s.load_id <= $as_of AND list_contains($ids::INTEGER[], s.series) GROUP BY ALL),
+                           WHERE s.load_id <= $as_of AND list_contains($ids::INTEGER[], s.series)
+                           GROUP BY ALL HAVING arg_max(s.value, s.load_id) <> ''),
             placed AS (SELECT unnest($ids::INTEGER[]) AS series, unnest($names::VARCHAR[]) AS name,
                               unnest($places::INTEGER[]) AS place)
             SELECT series, ts, micros, run, step, value FROM known JOIN placed USING (series)
@@ -277,7 +278,10 @@ class Reader:
             f"GROUP BY series{kind.key_list} HAVING {kind.nonzero}"
             for kind in KINDS.values()
         ]
-        parts.append(f"SELECT series FROM sample WHERE load_id <= $as_of AND series IN {mine}")
+        parts.append(
+            f"SELECT series FROM sample WHERE load_id <= $as_of AND series IN {mine} "
+            "GROUP BY series, ts, micros, run, step HAVING arg_max(value, load_id) <> ''"
+        )
         rows = self.cursor.execute(
             f"SELECT DISTINCT component FROM series WHERE id IN ({' UNION ALL '.join(parts)})",
             {"as_of": self.as_of, "components": list(components)},
@@ -391,7 +395,8 @@ def _digest(reader: Reader) -> str:
         state.update(repr((reader.sources()[source], event)).encode())
     rows = reader.cursor.execute(
         "SELECT s.component, s.name, s.version, s.stage, p.ts, p.micros, p.run, p.step, arg_max(p.value, p.load_id) "
-        "FROM sample p JOIN series s ON s.id = p.series WHERE p.load_id <= ? GROUP BY ALL ORDER BY ALL",
+        "FROM sample p JOIN series s ON s.id = p.series WHERE p.load_id <= ? GROUP BY ALL "
+        "HAVING arg_max(p.value, p.load_id) <> '' ORDER BY ALL",
         [reader.as_of],
     ).fetchall()
     state.update(json.dumps(rows).encode())

@@ -26,7 +26,7 @@ CREATE TABLE series (id INTEGER, base INTEGER, component VARCHAR, signal VARCHAR
 CREATE TABLE slice (id INTEGER, source INTEGER, name VARCHAR);
 CREATE TABLE slice_load (slice INTEGER, digest VARCHAR, load_id BIGINT);
 
--- Values are text so that the shortest exact form is kept.
+-- Values are text so that the shortest exact form is kept; '' where the source took a sample back.
 CREATE TABLE sample (series INTEGER, ts BIGINT, micros INTEGER, run VARCHAR, step BIGINT, value VARCHAR, load_id BIGINT);
 
 -- One row per revision of a (source, kind, key, attempt); content is '' where the source took it back.

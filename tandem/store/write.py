@@ -96,6 +96,8 @@ class Writer:
         self.before = store.version()
         self.events_seen: dict[tuple[str, str, int], str] = {}
         self.slices_seen: dict[str, tuple[str, set[int]]] = {}
+        self.sampled: set[int] = set()
+        """Series of which this pull has told samples."""
         self.tolerant = False
         self.moved = False
         """Whether the source's settings give another meaning to the same records: slices are counted anew."""
@@ -108,6 +110,7 @@ class Writer:
             self.cursor.execute(f"DELETE FROM seen_{kind}")
         self.events_seen.clear()
         self.slices_seen.clear()
+        self.sampled.clear()
         self.tolerant = True
 
     def commit(
@@ -632,6 +635,7 @@ class _Load:
                         self._unsaid(kind, width, Whole(since, until, signal))
                 if not signal:
                     self._gone(since, until, once)
+                    self._forgotten(since, until)
             self._append()
 
     def _unsaid(self, kind: tables.Kind, width: int, one: Whole) -> None:
@@ -662,6 +666,17 @@ class _Load:
             for event in attempts:
                 self._write_event(event, "")
 
+    def _forgotten(self, since: int, until: int) -> None:
+        """Take back the samples of every series that this pull has not told."""
+        written = self.cursor.execute(
+            "INSERT INTO sample SELECT p.series, p.ts, p.micros, p.run, p.step, '', ?::BIGINT FROM sample p "
+            "JOIN series s ON s.id = p.series AND s.source = ? WHERE p.ts >= ? AND p.ts < ? "
+            "AND NOT list_contains(?::INTEGER[], p.series) GROUP BY p.series, p.ts, p.micros, p.run, p.step "
+            "HAVING arg_max(p.value, p.load_id) <> ''",
+            [self.id, self.writer.source, since, until, sorted(self.writer.sampled)],
+        ).fetchone()
+        self.rows += int(written[0]) if written else 0
+
     # -- samples and coverage
 
     def _samples(self, samples: Sequence[Sample]) -> None:
@@ -670,6 +685,7 @@ class _Load:
         newest: dict[tuple[int, int, int, str, int], str] = {}
         for sample in samples:
             number, _ = self.names.series(sample.series, None)
+            self.writer.sampled.add(number)
             seconds = int(sample.ts // 1)
             micros = round((sample.ts - seconds) * 1e6)
             newest[number, seconds, micros, sample.run, sample.step] = repr(float(sample.value))
