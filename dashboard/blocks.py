@@ -249,7 +249,7 @@ def moved(change: float | None, unit: str, base: float | None = None) -> tuple[s
     if unit == "share":
         size, said = abs(change) * 100, f"{text.digits(abs(change) * 100, 2)}{text.NARROW}points"
     elif unit == "s":
-        size, said = abs(change) * 1e6, text.seconds(abs(change))
+        size, said = abs(change) * 1e4, _brief(abs(change))
     elif not base:
         return "", ""
     else:
@@ -257,6 +257,11 @@ def moved(change: float | None, unit: str, base: float | None = None) -> tuple[s
     if size < 0.005:
         return ARROWS[0], "unchanged"
     return ARROWS[1 if change > 0 else -1], said
+
+
+def _brief(seconds: float) -> str:
+    number, _, unit = text.seconds(seconds).rpartition(text.NARROW)
+    return f"{text.digits(float(number.replace(text.NARROW, '')), 2)}{text.NARROW}{unit}"
 
 
 def _card_moved(shown: Cell, than: str) -> str:
@@ -438,10 +443,10 @@ def _cell_moved(shown: Cell, view: View) -> tuple[str, str]:
     arrow, said = moved(then.change, then.unit, then.total)
     if not arrow:
         return "", f"nothing to compare with {than}"
-    short = said.replace(f"{text.NARROW}points", "") if arrow != ARROWS[0] else ""
+    short = said.replace("points", "pts") if arrow != ARROWS[0] else ""
     words = {"▲": "up ", "▼": "down "}.get(arrow, "") + said
     return (
-        f'<span class="m-moved" aria-hidden="true">{arrow}{hx(short)}</span>',
+        f'<span class="m-moved" aria-hidden="true">{arrow} {hx(short)}</span>',
         f"{words} against {than} ({then.text})",
     )
 

@@ -634,7 +634,14 @@ def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *,
         showgrid=False, range=[len(shown) - 0.5, -0.5],
     )  # fmt: skip
     z = [[None if v is None else round(min(v, 9.0), 4) for v in one.daily] for one in shown]
-    unseen = [(begin + (j + 0.5) * width, i) for i, row in enumerate(z) for j, value in enumerate(row) if value is None]
+    marks_each = max(round(width * (24 if narrow else 60) / (window.until - window.since)), 1)
+    unseen = [
+        (begin + (j + (k + 0.5) / marks_each) * width, i)
+        for i, row in enumerate(z)
+        for j, value in enumerate(row)
+        if value is None
+        for k in range(marks_each)
+    ]
     top = 0.35
     trace = {
         "type": "heatmap",

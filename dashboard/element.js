@@ -37,10 +37,16 @@ function step(host, from, key) {
   }
 }
 
+function dress(root) {
+  const { sheet } = globalThis.tandem;
+  if (!root.adoptedStyleSheets.includes(sheet)) root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
+}
+
 const KEYS = ['ArrowRight', 'ArrowLeft', 'ArrowDown', 'ArrowUp', 'Home', 'End'];
 
-export default function (component) {
+function show(component) {
   const { data, parentElement, setStateValue } = component;
+  dress(parentElement.getRootNode());
   let host = parentElement.querySelector('.td');
   if (!host) {
     host = document.createElement('div');
@@ -81,4 +87,14 @@ export default function (component) {
     query.addEventListener('change', tell);
     return () => query.removeEventListener('change', tell);
   }
+}
+
+// Mounted once on a page: its style sheet and `show` serve every other mount, which would else carry a copy each.
+export default function ({ data }) {
+  const tandem = globalThis.tandem || (globalThis.tandem = { waiting: [] });
+  if (!tandem.sheet) tandem.sheet = new CSSStyleSheet();
+  if (tandem.css !== data.css) tandem.sheet.replaceSync(data.css);
+  tandem.css = data.css;
+  tandem.show = show;
+  for (const later of tandem.waiting.splice(0)) later();
 }

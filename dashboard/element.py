@@ -16,7 +16,13 @@ def _asset(name: str) -> str:
     return "\n".join(line.strip() for line in text.splitlines())
 
 
-_mount = st.components.v2.component("tandem_element", css=_asset("element.css"), js=_asset("element.js"))
+_base = st.components.v2.component("tandem_base", js=_asset("element.js"))
+_mount = st.components.v2.component("tandem_element", js=_asset("mount.js"))
+
+
+def begin() -> None:
+    """Bring style and script of all elements to the page, once; every mount would carry a copy of its own."""
+    _base(key="base", data={"html": "", "css": _asset("element.css")}, width=1, height=1)
 
 
 def show(markup: str, key: str, *, measure: bool = False, narrow: bool = False) -> Any:

@@ -27,6 +27,7 @@ def links(view: View, titles: Mapping[str, str]) -> None:
     """The row of page links, which keep the window and the choices; on a wide screen Live and Share end it."""
     _hold(view)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        element.begin()
         with st.container(
             horizontal=True, wrap=False, gap="xxsmall" if view.narrow else "small", vertical_alignment="center"
         ):
@@ -120,9 +121,14 @@ def _controls(view: View) -> None:
 def _hold(view: View) -> None:
     """Give every control what the URL says, before it is made; widgets hold no state of their own."""
     for key in ("environment", "product", "component", "compare"):
-        st.session_state[f"w_{key}"] = getattr(view, key)
+        st.session_state[widget(view, key)] = getattr(view, key)
     st.session_state["w_live"] = view.live
     st.session_state["w_range"] = view.range
+
+
+def widget(view: View, key: str) -> str:
+    """The name of a control; where another page or component has another list, no value may travel between them."""
+    return f"w_{key}" + {"component": f"_{view.page}", "selected": f"_{view.component}"}.get(key, "")
 
 
 def _choices(view: View, width: Any) -> None:
@@ -133,7 +139,7 @@ def _choices(view: View, width: Any) -> None:
     select(view, "component", _components(view), _everything(view), width)
     if len(view.environments) > 1:
         select(view, "environment", view.environments, "", width if width == "stretch" else 130)
-    named = {"previous": f"Previous {text.age(view.window.until - view.window.since)}", "week": "One week before"}
+    named = {"previous": "Previous period", "week": "One week before"}
     select(view, "compare", tuple(named), "No comparison", width, named)
 
 
@@ -157,13 +163,14 @@ def select(
     labels: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """A control of one key of the URL; `everything` names the choice of none."""
+    options = ("", *names) if everything else names
     st.selectbox(
         LABELS.get(key, key.capitalize()),
-        ("", *names) if everything else names,
-        key=f"w_{key}",
+        options,
+        key=widget(view, key),
         format_func=lambda name: text.clean(labels.get(name, name), 60) or everything,
         on_change=_choose,
-        args=(view, key),
+        args=(view, key, options),
         label_visibility="collapsed" if width != "stretch" else "visible",
         width=width,
     )
@@ -174,8 +181,10 @@ NARROWER = {"component": {"version": "", "segment": ""}, "product": {"component"
 """What a choice resets, because it may not be there any more."""
 
 
-def _choose(view: View, key: str) -> None:
-    write(view, **{**NARROWER.get(key, {}), key: st.session_state[f"w_{key}"]})
+def _choose(view: View, key: str, options: tuple[str, ...]) -> None:
+    chosen = st.session_state[widget(view, key)]
+    if chosen in options:  # a page that was left a moment ago may still send its own
+        write(view, **{**NARROWER.get(key, {}), key: chosen})
 
 
 def _range(view: View) -> None:

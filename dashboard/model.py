@@ -134,7 +134,7 @@ def _distribution(view: View, found: Detail) -> None:
         frame.heading(
             view, "Reference and current", "share of rows in each bin", blocks.pair(shown.n_reference, shown.n_current)
         )
-        st.session_state["w_selected"] = shown.feature
+        st.session_state[frame.widget(view, "selected")] = shown.feature
         frame.select(view, "selected", names, "", "stretch", {})
         if view.selected and view.selected != shown.feature:
             element.show(blocks.note(f"There is no feature {hx(view.selected, 60)} in this window."), "unselected")
@@ -175,7 +175,7 @@ def _table(view: View, title: str, said: str, columns: tuple[str, ...], rows: Se
     """A long list; its own toolbar searches it, its heads sort it."""
     with st.container(border=True):
         frame.heading(view, title, f"{said} · heads sort, the magnifier searches")
-        shown = {HEADS.get(name, name.capitalize()): [_plain(one.get(name)) for one in rows] for name in columns}
+        shown = {HEADS.get(name, name.capitalize()): _column(rows, name) for name in columns}
         st.dataframe(shown, hide_index=True, height=min(36 * (len(rows) + 1) + 2, 300), key=f"table_{title}")
 
 
@@ -186,6 +186,12 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return ", ".join(text.clean(str(one), 60) for one in value)
     return text.clean(value, 120) if isinstance(value, str) else value
+
+
+def _column(rows: Sequence[Mapping[str, object]], name: str) -> list[object]:
+    """A column of a table; what is not known is empty, also among names."""
+    values = [_plain(one.get(name)) for one in rows]
+    return ["" if one is None else one for one in values] if any(isinstance(one, str) for one in values) else values
 
 
 def _segments(view: View, found: Detail) -> None:

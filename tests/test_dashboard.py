@@ -385,7 +385,7 @@ def test_compared_cards_and_cells_say_what_moved_in_neutral_colours(open_page: O
     said = words(test)
     assert "against 18–19 Nov, 18:00 to 18:00 UTC" in said
     assert "down 0.50 points against the previous 24 h" in said
-    assert "up 24.0 ms against the previous 24 h" in said
+    assert "up 24 ms against the previous 24 h" in said
     assert "nothing to compare with the previous 24 h" in said
     card = re.search(r'<a class="c-card.*?</a>', markup(test))
     assert card
@@ -421,12 +421,12 @@ def test_every_page_of_numbers_can_be_compared(open_page: Open, page: str) -> No
 def test_the_overview_narrows_to_a_component_and_to_a_side(open_page: Open) -> None:
     engine = Engine()
     test = open_page(engine=engine)
-    test.selectbox(key="w_component").set_value("eta-api").run()
+    test.selectbox(key="w_component_overview").set_value("eta-api").run()
     assert test.query_params["component"] == "eta-api"
     assert engine.asked[-1]["component"] == "eta-api"
     test.selectbox(key="w_product").set_value("Search").run()
     assert test.query_params == {"product": "Search"}
-    assert test.selectbox(key="w_component").options == ["All components", "search-api", "ranker"]
+    assert test.selectbox(key="w_component_overview").options == ["All components", "search-api", "ranker"]
     only = open_page(side="model")
     assert markup(only).count('class="c-card') == 4
     assert 'scope="colgroup"' in markup(only)
@@ -437,7 +437,7 @@ def test_the_overview_narrows_to_a_component_and_to_a_side(open_page: Open) -> N
 def test_the_environment_control_stands_where_there_is_more_than_one(open_page: Open) -> None:
     assert open_page().selectbox(key="w_environment").options == ["production", "staging"]
     alone = open_page(fake=screens.context(sources=(screens.source("production"),)))
-    assert [one.key for one in alone.selectbox] == ["w_product", "w_component", "w_compare"]
+    assert [one.key for one in alone.selectbox] == ["w_product", "w_component_overview", "w_compare"]
 
 
 def test_few_values_are_steps_and_many_a_line() -> None:
@@ -463,13 +463,13 @@ def test_a_feature_is_chosen_by_link_or_list_and_stands_in_the_address(open_page
     test = open_page("models", engine, component="fraud-score")
     assert "Reference, 100 000 rows" in words(test)
     assert 'href="/models?component=fraud-score&amp;selected=amount_usd"' in markup(test)
-    assert test.selectbox(key="w_selected").value == "card_country"
-    test.selectbox(key="w_selected").set_value("amount_usd").run()
+    assert test.selectbox(key="w_selected_fraud-score").value == "card_country"
+    test.selectbox(key="w_selected_fraud-score").set_value("amount_usd").run()
     assert test.query_params == {"component": "fraud-score", "selected": "amount_usd"}
     assert engine.asked[-1]["feature"] == "amount_usd"
-    assert test.selectbox(key="w_selected").value == "amount_usd"
+    assert test.selectbox(key="w_selected_fraud-score").value == "amount_usd"
     assert re.search(r'<tr aria-current=true><th scope="row"><a[^>]*>amount_usd', markup(test))
-    test.selectbox(key="w_component").set_value("two-tower").run()
+    test.selectbox(key="w_component_models").set_value("two-tower").run()
     assert test.query_params == {"component": "two-tower"}
 
 
@@ -518,3 +518,11 @@ def test_sources_are_not_late_while_the_first_collection_runs(open_page: Open) -
     assert said.count("Still collecting") == 2
     assert "Late" not in said
     assert "Failing" in said
+
+
+def test_style_and_script_travel_once_for_all_elements(open_page: Open) -> None:
+    mounts = open_page("models", component="fraud-score").get("bidi_component")
+    assert len(mounts) > 8
+    assert sum("c-card {" in one.proto.json for one in mounts) == 1
+    assert sum(len(one.proto.js_content) > 1000 for one in mounts) == 1
+    assert all(not one.proto.css_content for one in mounts)

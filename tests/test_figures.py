@@ -209,7 +209,12 @@ def test_bars_over_the_limit_stand_out() -> None:
 def test_what_was_not_seen_of_a_feature_is_hatched() -> None:
     heat, marks = charts.drift_map(screens.features(), DAY, UTC)["data"]
     missing = sum(value is None for row in heat["z"] for value in row)
-    assert missing == len(marks["x"]) == 2
+    assert missing == 2
+    assert len(marks["x"]) % missing == 0
+    alone = [replace(screens.features()[0], daily=(0.1, None), step=43_200)]
+    marks = charts.drift_map(alone, DAY, UTC)["data"][1]["x"]
+    assert len(marks) == 30
+    assert all(DAY.since <= ts / 1000 <= DAY.until + 43_200 for ts in marks)
 
 
 def test_a_band_for_each_version_that_served_and_a_line_for_a_promotion() -> None:

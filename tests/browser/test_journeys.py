@@ -75,6 +75,40 @@ def test_a_cell_goes_deeper_in_the_same_document_and_back_returns(visit: Visit) 
     assert seen.errors == []
 
 
+def test_compare_and_a_chosen_feature_go_back_and_forward(visit: Visit) -> None:
+    seen = visit("/")
+    page = seen.page
+    page.get_by_label("Compare with").click()
+    page.get_by_role("option", name="One week before").click()
+    seen.until_address("/?compare=week")
+    page.wait_for_selector("text=against one week before")
+    page.locator('a[data-cell="0:7"]').click()
+    seen.until_address("/models?component=fraud-score&compare=week")
+    page.locator("tr[aria-current]").get_by_role("link", name="card_country").wait_for()
+    page.get_by_role("link", name="amount_usd", exact=True).click()
+    seen.until_address("/models?component=fraud-score&compare=week&selected=amount_usd")
+    page.locator("tr[aria-current]").get_by_role("link", name="amount_usd").wait_for()
+    page.go_back()
+    seen.until_address("/models?component=fraud-score&compare=week")
+    page.locator("tr[aria-current]").get_by_role("link", name="card_country").wait_for()
+    page.go_back()
+    seen.until_address("/?compare=week")
+    page.go_back()
+    seen.until_address("/")
+    page.wait_for_selector("text=against one week before", state="detached")
+    page.go_forward()
+    seen.until_address("/?compare=week")
+    page.wait_for_selector("text=against one week before")
+    page.go_forward()
+    page.go_forward()
+    seen.until_address("/models?component=fraud-score&compare=week&selected=amount_usd")
+    page.reload()
+    seen.settled()
+    page.locator("tr[aria-current]").get_by_role("link", name="amount_usd").wait_for()
+    assert seen.errors == []
+    assert seen.foreign == []
+
+
 def test_links_are_real_links(visit: Visit) -> None:
     seen = visit("/?from=now-6h")
     cell = seen.page.locator('a[data-cell="0:0"]')
