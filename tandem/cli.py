@@ -222,8 +222,8 @@ def _handed(
 def _tell(name: str, found: Mapping[str, Any]) -> None:
     """What a pull or a file brought on stdout, what it did not on stderr."""
     if found["error"] or found["refused"]:
-        for sentence in found["refused"] or [f"{name}: {found['error']}"]:
-            say(sentence)
+        for sentence in found["refused"] or [found["error"]]:
+            say(sentence if found["refused"] or sentence.startswith(name) else f"{name}: {sentence}")
     else:
         click.echo(printed.outcome(name, found))
     for remark in found["remarks"]:

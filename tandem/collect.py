@@ -183,7 +183,8 @@ def _fenced(
     except SourceDown as down:
         error, later = str(down), True
     except SourceRefused as no:
-        error, refused = str(no), ((f"{what}: {no}",) if what else ())
+        error = str(no)
+        refused = (error if error.startswith(what) else f"{what}: {error}",) if what else ()
     except StoreBroken as full:
         error = f"the store cannot be written ({full})"
         raise

@@ -127,10 +127,20 @@ class Measures:
     def source_name(self, number: int) -> str:
         """The configured name of a source, or what it reads where it was only imported."""
         source = self.configured.get(number)
-        if source is not None:
-            return source.name
-        connector, _ = self._known_sources.get(number, ("", ""))
-        return f"import:{connector}" if connector else ""
+        return source.name if source is not None else self._imported.get(number, "")
+
+    @cached_property
+    def _imported(self) -> dict[int, str]:
+        """The names of what was only imported; no two are the same."""
+        said: dict[str, list[int]] = {}
+        for number, (connector, scope) in sorted(self._known_sources.items()):
+            file = scope.rpartition("/")[2] if scope.startswith("/") else ""
+            said.setdefault(f"import:{connector}:{file}" if file else f"import:{connector}", []).append(number)
+        return {
+            number: name if len(numbers) == 1 else f"import:{':'.join(self._known_sources[number])}"
+            for name, numbers in said.items()
+            for number in numbers
+        }
 
     @cached_property
     def _known_sources(self) -> dict[int, tuple[str, str]]:

@@ -33,7 +33,7 @@ def _state(measures: Measures, source: Source, number: int | None, step: int) ->
 
 def _imported(measures: Measures, number: int, step: int) -> SourceState:
     connector, scope = measures.reader.sources()[number]
-    return _described(measures, f"import:{connector}", connector, scope, "", number, 0, step)
+    return _described(measures, measures.source_name(number), connector, scope, "", number, 0, step)
 
 
 def _described(

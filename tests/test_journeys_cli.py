@@ -84,3 +84,24 @@ def test_two_segments_are_refused_rather_than_one_of_them_dropped(tmp_path: Path
     tandem(tmp_path, "import", "log.csv", "--component", "m")
     said = tandem(tmp_path, "show", "m", "--segment", "country=DE", "--segment", "channel=web", rc=2).stderr
     assert "give it once" in said
+
+
+LOG = "id,time,prediction,actual\n1,2026-11-01T00:00:00Z,a,a\n"
+
+
+def test_every_imported_log_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """Two series of one name would make /metrics unreadable for Prometheus."""
+    for name in ("one.csv", "two.csv", "other/two.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(LOG)
+        tandem(tmp_path, "import", name, "--component", f"{name[:3]}-{len(name)}")
+    names = [one["name"] for one in answer(tmp_path, "sources")["sources"]]
+    assert names[0] == "import:predictions:one.csv"
+    assert len(set(names)) == len(names) == 3
+    assert answer(tmp_path, "show", "one-7", *WINDOW)["signals"][0]["source"] == names[0]
+
+
+def test_a_refusal_names_the_file_once(tmp_path: Path) -> None:
+    (tmp_path / "cut.xml").write_text("<testsuite><testcase")
+    said = tandem(tmp_path, "import", "cut.xml", "--component", "m", rc=1).stderr
+    assert said.splitlines()[-1].count("cut.xml") == 1
