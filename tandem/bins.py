@@ -381,8 +381,11 @@ def feature_layout(values: np.ndarray[Any, Any]) -> Layout:
     """
     finite = np.asarray(values, dtype=np.float64)
     ordered = np.sort(finite[np.isfinite(finite)]) + 0.0
-    if not ordered.size:
-        return Layout(digits=12)
+    return ordered_layout(ordered) if ordered.size else Layout(digits=12)
+
+
+def ordered_layout(ordered: np.ndarray[Any, Any]) -> Layout:
+    """The `feature_layout` of finite values that are in order already, none of them -0.0; at least one."""
     digits = digits_of(max(abs(float(ordered[0])), abs(float(ordered[-1]))))
     distinct = _distinct(ordered)
     if distinct.size > _SEEN:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Child:
             if not _sent(process, {"call": call, "seconds": seconds, "given": dict(given)}, arrays or {}):
                 raise Refused(self._death(seconds))
             while True:
-                frame = _receive(_pipe(process.stdout))
+                frame = receive(_pipe(process.stdout))
                 if frame is None:
                     raise Refused(self._death(seconds))
                 if "end" in frame[0]:
@@ -124,7 +124,7 @@ def _sent(process: subprocess.Popen[bytes], head: Mapping[str, Any], arrays: Map
     return True
 
 
-def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+def send(stream: IO[bytes], head: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """Write a frame: the length of a JSON line, the line, and the bytes of its arrays one after another."""
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     told = [[name, array.dtype.str, int(array.size)] for name, array in whole.items()]
@@ -135,7 +135,8 @@ def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, Array])
     stream.flush()
 
 
-def _receive(stream: BinaryIO) -> Frame | None:
+def receive(stream: IO[bytes]) -> Frame | None:
+    """The next frame that `send` wrote; None at the end."""
     size = stream.read(8)
     if len(size) < 8:
         return None
@@ -158,7 +159,7 @@ def serve(memory: int) -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not break into the frames
     limited = False
-    while (frame := _receive(sys.stdin.buffer)) is not None:
+    while (frame := receive(sys.stdin.buffer)) is not None:
         head, arrays = frame
         module, _, name = head["call"].partition(":")
         function = getattr(importlib.import_module(module), name)

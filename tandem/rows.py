@@ -115,8 +115,11 @@ class Rows:
         return found
 
 
-def open_rows(path: Path) -> Rows:
-    """The rows of a file, told apart by its first bytes; raises Unusable."""
+def open_rows(path: Path, unique: str = "") -> Rows:
+    """The rows of a file, told apart by its first bytes; raises Unusable.
+
+    `unique`: a column whose texts hardly ever repeat.
+    """
     try:
         with path.open("rb") as opened:
             head = opened.read(16)
@@ -129,7 +132,7 @@ def open_rows(path: Path) -> Rows:
         if begin.startswith(magic):
             raise Unusable(f"is {what}")
     if begin.startswith(b"PAR1"):
-        return _parquet(path, packed)
+        return _parquet(path, packed, unique)
     if re.search(r"\.(parquet|pq)\b", path.name):
         raise Unusable("is not a Parquet file although its name says so")
     if b"\0" in begin:
@@ -184,7 +187,7 @@ def _read(stream: Any, size: int) -> bytes:
 # -- Parquet
 
 
-def _parquet(path: Path, packed: Callable[[Any], Any] | None) -> Rows:
+def _parquet(path: Path, packed: Callable[[Any], Any] | None, unique: str) -> Rows:
     source: Any = path if packed is None else pa.BufferReader(_unpacked(path, packed).read())
     try:
         plain = pq.ParquetFile(source, memory_map=False)
@@ -194,11 +197,11 @@ def _parquet(path: Path, packed: Callable[[Any], Any] | None) -> Rows:
         raise Unusable("is cut off or damaged and is not readable as Parquet; export it again") from None
     _check_names(schema.names)
     kinds = {one.name: kind_of(one.type) for one in schema}
-    return Rows("parquet", kinds, lambda names: _row_groups(source, schema, names), rows)
+    return Rows("parquet", kinds, lambda names: _row_groups(source, schema, names, unique), rows)
 
 
-def _row_groups(source: Any, schema: pa.Schema, names: Sequence[str]) -> Iterator[Part]:
-    text = [name for name in names if is_text(schema.field(name).type)]
+def _row_groups(source: Any, schema: pa.Schema, names: Sequence[str], unique: str) -> Iterator[Part]:
+    text = [name for name in names if name != unique and is_text(schema.field(name).type)]
     try:
         if isinstance(source, pa.BufferReader):
             source.seek(0)

@@ -34,6 +34,7 @@ from tandem.bins import MISSING, OTHER, SCORE, Layout
 from tandem.child import Child
 from tandem.connect import Common, Given, Pull, SourceRefused
 from tandem.records import BUCKET, HOUR, Baseline, Batch, Histogram, Page
+from tandem.summarise import hashes
 
 T0 = 1_790_000_000 // HOUR * HOUR
 FAR = T0 + 400 * 86400
@@ -439,7 +440,7 @@ def test_last_label_wins_and_the_labels_log_goes_over_the_own(tmp_path: Path) ->
 
 @pytest.mark.parametrize("at_once", [1, 3, 10**9])
 def test_repeated_ids_count_once_whatever_is_held_together(tmp_path: Path, monkeypatch: Any, at_once: int) -> None:
-    monkeypatch.setattr(predictions, "AT_ONCE", at_once)
+    monkeypatch.setattr(hashes, "AT_ONCE", at_once)
     draw = random.Random(2)
     ids = [f"p{draw.randrange(60)}" for _ in range(200)]
     rows = [

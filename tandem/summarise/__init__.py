@@ -6,19 +6,20 @@ The functions that run in the child begin with `child_`.
 
 from __future__ import annotations
 
-from collections import Counter
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tandem.child import CPU, Child
+from tandem.child import CPU, Child, Refused, receive, send
 from tandem.records import Batch, Series
 from tandem.summarise.frames import batch
-from tandem.summarise.identity import NO_HASHES, Identity
+from tandem.summarise.hashes import Hashes
+from tandem.summarise.identity import Identity
 from tandem.summarise.join import Join, digest_of_labels
-from tandem.summarise.reference import category_layout, number_layout
+from tandem.summarise.reference import REFERENCE_ROWS, VALUES, Made, Unmade, made_of
 from tandem.summarise.spec import Feature, Look, Spec, text_of
 
 Array = np.ndarray[Any, Any]
@@ -26,7 +27,8 @@ VERSION = "1"
 """Part of what tells two summaries of the same bytes apart; raised when the meaning of a number changes."""
 BY_RATE = 2_000_000
 """Bytes of a file for which a call may use one more second of CPU."""
-# -- asking the child
+HELD = 32_000_000
+"""Bytes of facts that wait in memory for the end of their file."""
 
 
 def _seconds(path: Path) -> int:
@@ -41,38 +43,33 @@ def look(child: Child, path: Path) -> Look:
 
 
 def identify(
-    child: Child, path: Path, spec: Spec, *, share: int = 0, shares: int = 1, labels: bool = False
+    child: Child, path: Path, spec: Spec, hashes: Hashes, number: int = 0, *, labels: bool = False
 ) -> Identity:
-    """What of a file counts, and the hashes of its ids that fall into one share of all hashes; raises Refused.
+    """What of a file counts; the hashes of its ids go to `hashes` under its number. Raises Refused and OSError.
 
     `labels`: the file is a log of labels, whose time (if any) is when a label became known.
     """
-    given = {"path": str(path), "spec": text_of(spec), "share": share, "shares": shares, "labels": labels}
-    first: list[Array] = []
-    second: list[Array] = []
-    row: list[Array] = []
+    given = {"path": str(path), "spec": text_of(spec), "labels": labels}
     left_out: list[Array] = []
     found: list[Array] = []
     head: dict[str, Any] = {}
     for told, arrays in child.ask("tandem.summarise.identity:child_identify", given, seconds=_seconds(path)):
         head = told
         if arrays:
-            first.append(arrays["first"])
-            second.append(arrays["second"])
-            row.append(arrays["row"])
+            hashes.add(arrays["first"], arrays["second"], arrays["row"], number)
             left_out.append(arrays["left_out"])
             found.append(arrays["labels"])
     return Identity(
         rows=head["rows"],
         left_out=_joined(left_out, np.int64),
-        labels=_joined(found, np.float64 if spec.task == "regression" else np.int32),
+        labels=_joined(found, np.float64 if spec.task == "regression" else np.int16),
         classes=head["classes"],
         predicted=head["predicted"],
         rejected={reason: (count, at) for reason, count, at in head["rejected"]},
         since=head["since"],
         until=head["until"],
         next=head["next"],
-        hashes=(_joined(first, np.uint64), _joined(second, np.uint64), _joined(row, np.int64)),
+        number=number,
     )
 
 
@@ -80,20 +77,37 @@ def _joined(pieces: Sequence[Array], kind: Any) -> Array:
     return np.concatenate(pieces) if pieces else np.zeros(0, kind)
 
 
-def column_values(
-    child: Child, path: Path, spec: Spec, columns: Mapping[str, str], left_out: Array, stride: int, offset: int
-) -> Iterator[tuple[str, Array | Counter[str]]]:
-    """Values of columns for making layouts: finite numbers, or how often each category was there; raises Refused.
+def layouts(
+    child: Child, files: Sequence[tuple[Path, Array]], spec: Spec, columns: Mapping[str, str], count: int
+) -> Iterator[Made]:
+    """The layouts of columns ("number" or "category") made of files with `count` rows, each without those left out.
 
-    `columns`: name and "number" or "category". Every `stride`-th part is read, beginning with part `offset`.
+    Of many rows some parts are read, spread over all files. Raises Unmade.
     """
-    given = {"path": str(path), "spec": text_of(spec), "columns": dict(columns), "stride": stride, "offset": offset}
-    call = child.ask("tandem.summarise.reference:child_values", given, {"left_out": left_out}, _seconds(path))
-    for head, arrays in call:
-        if "counts" in head:
-            yield head["column"], Counter(dict(head["counts"]))
-        else:
-            yield head["column"], arrays["values"]
+    stride = max(1, -(-count // REFERENCE_ROWS))
+    at_once = max(1, VALUES // max(1, min(count, REFERENCE_ROWS)))
+    pairs = list(columns.items())
+    groups = [dict(pairs[begin : begin + at_once]) for begin in range(0, len(pairs), at_once)]
+    paths = [path for path, _ in files]
+    given = {"paths": [str(path) for path in paths], "spec": text_of(spec), "groups": groups, "stride": stride}
+    arrays = {str(number): left_out for number, (_, left_out) in enumerate(files)}
+    seconds = sum(_seconds(path) for path in paths)
+    at = 0
+    try:
+        for head, _ in child.ask("tandem.summarise.reference:child_layouts", given, arrays, seconds):
+            if "column" in head:
+                yield made_of(head)
+            else:
+                at = head["file"]
+    except Refused as no:
+        raise Unmade(at, str(no)) from None
+
+
+def values_of(child: Child, path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Part by part the different values of columns, as normalised text; raises Refused."""
+    given = {"path": str(path), "columns": list(columns)}
+    for head, _ in child.ask("tandem.summarise.reference:child_values", given, seconds=_seconds(path)):
+        yield head["column"], head["values"]
 
 
 def extent(child: Child, path: Path, spec: Spec, left_out: Array, labels: Array) -> tuple[float, float] | None:
@@ -107,18 +121,23 @@ def extent(child: Child, path: Path, spec: Spec, left_out: Array, labels: Array)
 
 
 def summarise(child: Child, path: Path, spec: Spec, of: Series, left_out: Array, labels: Array) -> Iterator[Batch]:
-    """The facts of one file; `of` carries component and environment. Raises Refused.
+    """The facts of one file; `of` carries component and environment. Raises Refused before the first of them.
 
     `left_out`: sorted rows that do not count; `labels`: one per row of the file, indices of `spec.classes` with -1 for
-    none, or numbers with NaN for none. Equal series and buckets may come more than once: they add up.
+    none, or numbers with NaN for none. Equal series and buckets may come more than once: they add up. Facts wait on
+    disk until the file is read to its end: what breaks says nothing at all.
     """
     given = {"path": str(path), "spec": text_of(spec)}
     arrays = {"left_out": left_out, "labels": labels}
-    for head, columns in child.ask("tandem.summarise.counting:child_summarise", given, arrays, _seconds(path)):
-        yield batch(head, columns, spec, of)
+    with tempfile.SpooledTemporaryFile(HELD) as waiting:
+        for head, columns in child.ask("tandem.summarise.counting:child_summarise", given, arrays, _seconds(path)):
+            send(waiting, head, columns)
+        waiting.seek(0)
+        while (frame := receive(waiting)) is not None:
+            yield batch(*frame, spec, of)
 
 
 __all__ = [
-    "NO_HASHES", "VERSION", "Feature", "Identity", "Join", "Look", "Spec", "category_layout", "column_values",
-    "digest_of_labels", "extent", "identify", "look", "number_layout", "summarise", "text_of",
+    "VERSION", "Feature", "Hashes", "Identity", "Join", "Look", "Made", "Spec", "Unmade",
+    "digest_of_labels", "extent", "identify", "layouts", "look", "summarise", "text_of", "values_of",
 ]  # fmt: skip

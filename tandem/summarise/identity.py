@@ -32,8 +32,6 @@ _REJECTED = {
 }
 _NO_ID, _FUTURE, _NO_LABEL, _HELD = 4, 5, 6, 7
 
-NO_HASHES: tuple[Array, Array, Array] = (np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
-
 
 @dataclass
 class Identity:
@@ -51,8 +49,8 @@ class Identity:
     until: int | None
     next: int | None
     """When the first row or label that is not there yet will be."""
-    hashes: tuple[Array, Array, Array] = NO_HASHES
-    """(two hashes of the id, row) of the rows that count."""
+    number: int = 0
+    """The file's number among the hashes of all files."""
 
 
 def child_look(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator[Frame]:
@@ -78,9 +76,9 @@ def _kind_of_text(column: pa.Array) -> str:
 
 
 def child_identify(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator[Frame]:
-    """Part by part which rows count, their ids' hashes of one share, and all labels; at the end what was found."""
+    """Part by part which rows count, their ids' hashes, and all labels; at the end what was found."""
     spec = spec_of(given["spec"])
-    opened = rows.open_rows(Path(given["path"]))
+    opened = rows.open_rows(Path(given["path"]), given["spec"]["id"])
     predicted = spec.prediction if spec.task != "regression" and not given["labels"] else ""
     names = opened.wanted([spec.id, spec.time, spec.label, predicted, *(() if given["labels"] else spec.keys)])
     found = _Found(spec, given["labels"])
@@ -92,8 +90,6 @@ def child_identify(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator
         if predicted:
             found.classes_of(part.column(predicted), found.predicted)
         counted = np.flatnonzero(why == 0)
-        if given["shares"] > 1:
-            counted = counted[first[counted] % np.uint64(given["shares"]) == given["share"]]
         everything = counted.size == part.rows
         yield (
             {},
@@ -156,7 +152,7 @@ class _Found:
         spec = self.spec
         numeric = spec.task == "regression"
         if not spec.label:
-            return np.full(part.rows, np.nan) if numeric else np.full(part.rows, -1, np.int32)
+            return np.full(part.rows, np.nan) if numeric else np.full(part.rows, -1, np.int16)
         column = part.column(spec.label)
         if numeric:
             values, missing, wrong = numbers(column)
@@ -177,10 +173,10 @@ class _Found:
     def classes_of(self, column: pa.Array, known: dict[str, int]) -> Array:
         """The index of each row's class among those known; raises Refused for a column that holds no classes."""
         index, texts = categories(column)
-        place = np.array([*(known.setdefault(text, len(known)) for text in texts), -1], dtype=np.int32)
+        places = [known.setdefault(text, len(known)) for text in texts]
         if len(known) > CLASSES:
             raise Refused(f"has more than {CLASSES:,} classes; name the columns of prediction and label, or the task")
-        return place[index]
+        return np.array([*places, -1], dtype=np.int16)[index]
 
     def told(self) -> dict[str, Any]:
         """The last frame."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tandem.cells import CHUNK
+from tandem.summarise.hashes import SHARES, Hashes, Share
 from tandem.summarise.identity import Identity
 
 Array = np.ndarray[Any, Any]
@@ -34,17 +36,27 @@ class Join:
         self.labels_without_prediction = 0
 
     def _common(self, one: Identity, at: Mapping[str, int]) -> Array:
+        """A file's labels in the classes of all files; the file's own are let go."""
+        labels, one.labels = one.labels, one.labels[:0]
         if self.numeric:
-            return one.labels.copy()
-        place = np.array([*(at[text] for text in one.classes), -1], dtype=np.int32)
-        return place[one.labels]
+            return labels
+        kind = np.int16 if len(self.classes) < 2**15 else np.int32
+        return np.array([*(at[text] for text in one.classes), -1], dtype=kind)[labels]
 
-    def take(self, files: Sequence[tuple[Array, Array, Array]], labels: Sequence[tuple[Array, Array, Array]]) -> None:
-        """One share of the hashes of all files and labels logs, as `Identity.hashes`."""
-        first, second, row, at = _stacked(files)
+    def take_all(self, files: Hashes, labels: Hashes) -> None:
+        """All hashes of the files and of the labels logs; raises OSError where they do not fit on the disk."""
+        if files.on_disk or labels.on_disk:
+            files.spill()
+            labels.spill()
+        for share in range(SHARES if files.on_disk else 1):
+            self.take(files.share(share), labels.share(share))
+
+    def take(self, files: Share, labels: Share) -> None:
+        """One share of the hashes of all files and of all labels logs, by the numbers of `Identity`."""
+        first, second, row, at = _of_these(files, self.files)
         order = _repeated(first, second)
         self._fold(order, first, second, row, at)
-        self._join(_stacked(labels), first, second, row, at)
+        self._join(_of_these(labels, self.label_files), first, second, row, at)
 
     def _fold(self, order: Array, first: Array, second: Array, row: Array, at: Array) -> None:
         """Leave out all but the first row of each id, and give that one the last own label."""
@@ -53,8 +65,8 @@ class Join:
         new = np.ones(order.size, dtype=bool)
         new[1:] = (np.diff(first[order]) != 0) | (np.diff(second[order]) != 0)
         again = order[~new]
-        for number in range(len(self.files)):
-            self._repeats[number].append(row[again[at[again] == number]])
+        for number, here in _by_file(at[again]):
+            self._repeats[number].append(row[again[here]])
         values = self._of(self.labels, order, row, at)
         known = np.flatnonzero(~np.isnan(values) if self.numeric else values >= 0)
         last = np.full(int(new.sum()), -1)
@@ -88,16 +100,13 @@ class Join:
     def _of(self, values: Sequence[Array], positions: Array, row: Array, at: Array) -> Array:
         """The values at some positions of the stacked hashes."""
         found = np.empty(positions.size, np.float64 if self.numeric else np.int32)
-        for number, mine in enumerate(values):
-            here = at[positions] == number
-            found[here] = mine[row[positions[here]]]
+        for number, here in _by_file(at[positions]):
+            found[here] = values[number][row[positions[here]]]
         return found
 
     def _give(self, values: Array, positions: Array, row: Array, at: Array) -> None:
-        for number in range(len(self.files)):
-            here = at[positions] == number
-            if here.any():
-                self.labels[number][row[positions[here]]] = values[here]
+        for number, here in _by_file(at[positions]):
+            self.labels[number][row[positions[here]]] = values[here]
 
     def left_out(self, number: int) -> Array:
         """The rows of a file that do not count, sorted: those it left out itself, and repeated ids."""
@@ -108,11 +117,23 @@ class Join:
         return np.concatenate([np.zeros(0, np.int64), *self._repeats[number]])
 
 
-def _stacked(pieces: Sequence[tuple[Array, Array, Array]]) -> tuple[Array, Array, Array, Array]:
-    if not pieces:
-        return np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int32)
-    first, second, row = (np.concatenate([piece[index] for piece in pieces]) for index in range(3))
-    return first, second, row, np.repeat(np.arange(len(pieces), dtype=np.int32), [piece[0].size for piece in pieces])
+def _of_these(share: Share, files: Sequence[Identity]) -> tuple[Array, Array, Array, Array]:
+    """The hashes of the files that count, with their places among them for their numbers."""
+    place = np.full(max([int(share.file.max(initial=0)), *(one.number for one in files)]) + 1, -1, np.int32)
+    place[[one.number for one in files]] = np.arange(len(files))
+    at = place[share.file]
+    if at.size and at.min() < 0:
+        mine = np.flatnonzero(at >= 0)
+        return share.first[mine], share.second[mine], share.row[mine], at[mine]
+    return share.first, share.second, share.row, at
+
+
+def _by_file(at: Array) -> Iterator[tuple[int, Array]]:
+    """Each file with the positions that are its own."""
+    order = np.argsort(at, kind="stable")
+    files, begins = np.unique(at[order], return_index=True)
+    for number, begin, end in zip(files.tolist(), begins.tolist(), [*begins[1:].tolist(), at.size], strict=True):
+        yield number, order[begin:end]
 
 
 def _repeated(first: Array, second: Array) -> Array:
@@ -132,8 +153,11 @@ def digest_of_labels(labels: Array, classes: Sequence[str], left_out: Array) -> 
     if labels.dtype.kind == "f":
         told.update(np.where(np.isnan(labels), np.nan, labels + 0.0).astype("<f8").tobytes())
     else:
-        used = np.unique(labels)
+        present = np.bincount(labels + 1, minlength=len(classes) + 1) > 0
+        used = np.flatnonzero(present) - 1
         told.update(json.dumps([classes[index] for index in used.tolist() if index >= 0]).encode())
-        told.update(np.searchsorted(used, labels).astype("<i4").tobytes())
+        place = (np.cumsum(present) - 1).astype("<i4")
+        for begin in range(0, labels.size, CHUNK):
+            told.update(place[labels[begin : begin + CHUNK] + 1].tobytes())
         told.update(b"-" if used.size and used[0] < 0 else b"+")
     return told.hexdigest()[:32]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,25 +17,65 @@ from tandem.bins import CATEGORIES, OTHER, Layout
 from tandem.cells import FLUSH_ROWS
 from tandem.child import Frame
 from tandem.records import Histogram
-from tandem.summarise.spec import Spec, spec_of
+from tandem.summarise.spec import Spec, layout_of, spec_of
 from tandem.values import categories, either, instants, numbers
 
 Array = np.ndarray[Any, Any]
 
+REFERENCE_ROWS = 4_000_000
+"""Rows that layouts are made of; of a larger log, parts spread over all files."""
+VALUES = 4_000_000
+"""Values held together while layouts are made."""
 
-def number_layout(values: Array) -> tuple[Layout, Histogram, float, float]:
-    """The layout of a numeric column, the histogram of the values it was made of, and their least and greatest."""
-    ordered = np.sort(values) + 0.0
-    layout = bins.feature_layout(ordered)
-    ends = np.searchsorted(ordered, np.asarray(layout.edges), side="left")
-    borders = [0, *ends.tolist(), ordered.size]
+
+@dataclass(frozen=True)
+class Made:
+    """A layout, the histogram of the values it was made of, how many they were, and the least and greatest number."""
+
+    column: str
+    histogram: Histogram
+    count: int
+    low: float = 0.0
+    high: float = 0.0
+
+
+class Unmade(Exception):
+    """No more layouts could be made, because of the file of that number."""
+
+    def __init__(self, file: int, why: str) -> None:
+        super().__init__(why)
+        self.file = file
+
+
+def made_of(told: Mapping[str, Any]) -> Made:
+    """What `_told` made of it for the way between the processes."""
+    layout = layout_of(told["layout"])
+    assert layout is not None
+    histogram = Histogram(layout, dict(told["counts"]), dict(told["sums"]))
+    return Made(told["column"], histogram, told["count"], told["low"], told["high"])
+
+
+def _told(made: Made) -> dict[str, Any]:
+    counts, sums = (list(cells.items()) for cells in (made.histogram.counts, made.histogram.sums))
+    return {**vars(made), "histogram": None, "layout": asdict(made.histogram.layout), "counts": counts, "sums": sums}
+
+
+def of_numbers(column: str, pieces: Sequence[Array]) -> Made:
+    """The layout of finite numbers."""
+    ordered = np.concatenate([np.zeros(0), *pieces])
+    if not ordered.size:
+        return Made(column, Histogram(Layout(digits=12), {}, {}), 0)
+    ordered.sort()
+    ordered += 0.0  # -0.0 is 0.0
+    layout = bins.ordered_layout(ordered)
+    borders = [0, *np.searchsorted(ordered, np.asarray(layout.edges), side="left").tolist(), ordered.size]
     counts: dict[int, int] = {}
     sums: dict[int, int] = {}
     for place, (begin, end) in enumerate(pairwise(borders)):
         if end > begin:
             counts[place] = end - begin
             sums[place] = _exact_sum(bins.quanta(ordered[begin:end], layout.digits or 0))
-    return layout, Histogram(layout, counts, sums), float(ordered[0]), float(ordered[-1])
+    return Made(column, Histogram(layout, counts, sums), ordered.size, float(ordered[0]), float(ordered[-1]))
 
 
 def _exact_sum(quanta: Array) -> int:
@@ -42,37 +84,54 @@ def _exact_sum(quanta: Array) -> int:
     return sum(int(piece.sum()) for piece in np.array_split(quanta, quanta.size // FLUSH_ROWS + 1))
 
 
-def category_layout(counts: Mapping[str, int]) -> tuple[Layout, Histogram]:
-    """The layout of a categorical column: its commonest values in the order of their text; and their histogram."""
+def of_categories(column: str, counts: Mapping[str, int]) -> Made:
+    """The layout of categories: the commonest in the order of their text."""
     common = sorted(counts, key=lambda text: (-counts[text], text))[:CATEGORIES]
     values = tuple(sorted(common))
     found = {place: counts[text] for place, text in enumerate(values)}
-    rest = sum(counts.values()) - sum(found.values())
+    total = sum(counts.values())
+    rest = total - sum(found.values())
     if rest:
         found[OTHER] = rest
-    layout = Layout(kind="categories", values=values)
-    return layout, Histogram(layout, found, {})
+    return Made(column, Histogram(Layout(kind="categories", values=values), found, {}), total)
 
 
-def child_values(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterator[Frame]:
-    """The values of some columns, part by part."""
-    spec = spec_of(given["spec"])
-    opened = rows.open_rows(Path(given["path"]))
-    columns = {name: kind for name, kind in given["columns"].items() if name in opened.kinds or opened.format == "json"}
-    times = [spec.time] if spec.reference else []
-    for number, part in enumerate(opened.parts(list(dict.fromkeys([*times, *columns])))):
-        if number % given["stride"] != given["offset"]:
-            continue
-        kept = _within(part, spec, part.kept(arrays["left_out"]))
+def child_layouts(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterator[Frame]:
+    """A group of columns at a time over all files, so that memory stays bounded; says which file it begins to read."""
+    spec, stride = spec_of(given["spec"]), given["stride"]
+    for columns in given["groups"]:
+        numeric: dict[str, list[Array]] = {name: [] for name in columns}
+        counts: dict[str, Counter[str]] = {name: Counter() for name in columns}
+        for number, path in enumerate(given["paths"]):
+            yield {"file": number}, {}
+            for name, column in _chosen(Path(path), spec, columns, arrays[str(number)], stride, number % stride):
+                if columns[name] == "number":
+                    numeric[name].append(_finite(column))
+                else:
+                    counts[name].update(_counted(column))
         for name, kind in columns.items():
-            column = part.column(name)
-            column = column if kept is None else column.take(pa.array(kept))
-            if kind == "number":
-                yield {"column": name}, {"values": _finite(column)}
-            else:
-                index, texts = categories(column)
-                counts = np.bincount(index[index >= 0], minlength=len(texts)).tolist()
-                yield {"column": name, "counts": list(zip(texts, counts, strict=True))}, {}
+            made = of_numbers(name, numeric.pop(name)) if kind == "number" else of_categories(name, counts[name])
+            yield _told(made), {}
+
+
+def _chosen(
+    path: Path, spec: Spec, columns: Mapping[str, str], left_out: Array, stride: int, offset: int
+) -> Iterator[tuple[str, pa.Array]]:
+    """Those of the columns that the file has, of every `stride`-th part the rows that layouts are made of."""
+    opened = rows.open_rows(path)
+    names = [name for name in columns if name in opened.kinds or opened.format == "json"]
+    times = [spec.time] if spec.reference else []
+    for number, part in enumerate(opened.parts(list(dict.fromkeys([*times, *names])))):
+        if number % stride == offset:
+            kept = _within(part, spec, part.kept(left_out))
+            for name in names:
+                column = part.column(name)
+                yield name, column if kept is None else column.take(pa.array(kept))
+
+
+def _counted(column: pa.Array) -> dict[str, int]:
+    index, texts = categories(column)
+    return dict(zip(texts, np.bincount(index[index >= 0], minlength=len(texts)).tolist(), strict=True))
 
 
 def _within(part: rows.Part, spec: Spec, kept: Array | None) -> Array | None:
@@ -96,6 +155,14 @@ def _finite(column: pa.Array) -> Array:
         if absent is not None:
             keep &= ~absent
     return values[keep]
+
+
+def child_values(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator[Frame]:
+    """The different values of some columns, part by part."""
+    opened = rows.open_rows(Path(given["path"]))
+    for part in opened.parts(opened.wanted(given["columns"])):
+        for name in given["columns"]:
+            yield {"column": name, "values": categories(part.column(name))[1]}, {}
 
 
 def child_extent(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterator[Frame]:
