@@ -299,9 +299,10 @@ def card(shown: Cell, href: str = "", *, attention: int = 0, components: int = 0
             f'<span class="c-foot"><span class="c-whose">{hidden("Error budget ")}{named}</span>{bar}'
             f'<span class="c-left">{budget_words(shown)}</span></span>'
         )
+    plain = "" if objective or any(value is not None for value in shown.spark) else " c-plain"
     extra = f"; {attention} of {components} need attention" if attention else ""
     return (
-        f'<{tag} class="c-card x-{shown.side} {CLASSES[shown.state]}"{link_to}{whose}>'
+        f'<{tag} class="c-card x-{shown.side} {CLASSES[shown.state]}{plain}"{link_to}{whose}>'
         f'<span class="c-top"><span class="c-name">{hx(shown.title)}</span>{mark}</span>'
         f'<span><span class="c-value">{hx(number)}<small>{hx(unit)}</small></span>'
         f'<span class="c-of"><span>{hx(shown.of)}</span>{aim}{hidden(extra) if extra else ""}</span></span>'

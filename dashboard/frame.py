@@ -27,7 +27,6 @@ def links(view: View, titles: Mapping[str, str]) -> None:
     """The row of page links, which keep the window and the choices; on a wide screen Live and Share end it."""
     _hold(view)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        element.begin()
         with st.container(
             horizontal=True, wrap=False, gap="xxsmall" if view.narrow else "small", vertical_alignment="center"
         ):
@@ -42,7 +41,9 @@ def links(view: View, titles: Mapping[str, str]) -> None:
 def _page_links(view: View, titles: Mapping[str, str]) -> None:
     icons = {"overview": "dashboard", "services": "dns", "models": "model_training", "sources": "database"}
     query = view.query(component="", version="", segment="")
-    st.markdown(":material/contrast:" if view.narrow else ":material/contrast: **Tandem**", width="content")
+    with st.container(horizontal=True, gap=None, width="content"):
+        element.begin()
+        st.markdown(":material/contrast:" if view.narrow else ":material/contrast: **Tandem**", width="content")
     for name, title in titles.items():
         icon = None if view.narrow else f":material/{icons[name]}:"
         st.page_link(view.pages[name], label=title, icon=icon, query_params=query)

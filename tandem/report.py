@@ -424,7 +424,8 @@ def detail(
     return Detail(
         component=component, kind=mine.kind, product=mine.product, state=worst(_judged(cells)), window=window,
         as_of=measures.reader.as_of, step=step, now=now, newest=_newest(measures),
-        cells=cells, latency=_band(measures, component, step), lines=_component_lines(measures, answers),
+        cells=cells, latency=_band(measures, component, step_for(window.since, window.until, POINTS // 2)),
+        lines=_component_lines(measures, answers),
         partners=partners, changes=tuple(_changes(measures, window, [component, *partners], environment)[:CHANGES]),
         features=features, confusion=_confusion(measures, component),
         segments=_segments(context, measures, component), quality=answer["quality"],
