@@ -19,7 +19,7 @@ from tandem.child import Child, Refused
 from tandem.connect import Pull, SourceDown, SourceRefused
 from tandem.records import Batch, Finding, Page, Series, Slice
 from tandem.summarise import VERSION, Hashes, Join, Spec, digest_of_labels, identify, look, summarise, text_of
-from tandem.values import normal
+from tandem.values import normal, same_classes
 
 if TYPE_CHECKING:
     from connectors.predictions import Config
@@ -218,7 +218,8 @@ class Reading:
 
     def _positive(self, classes: Sequence[str]) -> str:
         if self.config.positive is not None:
-            return normal(self.config.positive) or self.config.positive
+            said = normal(self.config.positive) or self.config.positive
+            return said if said in classes else same_classes({said, *classes}).get(said, said)
         for pair in _TRUTHS:
             if pair & set(classes):
                 return max(pair)

@@ -25,6 +25,7 @@ from tandem.child import Child, Refused
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Page
 from tandem.summarise import look, values_of
+from tandem.values import same_classes
 
 ABOUT = About(
     reads="Prediction logs as Parquet, CSV or JSON Lines: a file, a folder or a glob; plain, gzip, bzip2, xz or zstd.",
@@ -35,6 +36,7 @@ ABOUT = About(
         "Repeated ids count once, by their first row in file and row order; their last label wins.",
         "A file that vanishes keeps its contribution; a byte-identical copy counts once; a changed file is restated.",
         'Labels and ids compare as normalised text: 1, 1.0 and "1" are one, True and true are one.',
+        "Class labels true and 1, false and 0 are one where a log writes both and no other class.",
         "Ids compare by 128 bits of hash: below 1e-20 that two of a billion ids are taken for one.",
         'valid_rows named "<feature>:<reason>" counts only the rows with that fault: its denominator is volume.',
         "A number is out of range a tenth of the reference's range outside it, and wherever its sign is a new one.",
@@ -225,7 +227,8 @@ def _task(child: Child, path: Path, found: Mapping[str, str]) -> Literal["binary
     fractions = any(re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", text) for text in texts)
     if fractions or (len(texts) > 20 and all(re.fullmatch(r"-?\d+(\.\d+)?(e[+-]?\d+)?", text) for text in texts)):
         return "regression"
-    return "binary" if len(texts) <= 2 else "multiclass"
+    same = same_classes(texts)
+    return "binary" if len({same.get(text, text) for text in texts}) <= 2 else "multiclass"
 
 
 def guess(item: Item, common: Common) -> str:

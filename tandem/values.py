@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from decimal import Decimal
 from typing import Any
 
@@ -60,6 +61,13 @@ def normal(value: object) -> str | None:
     if whole:
         text = whole[1]
     return "0" if text == "-0" else text or None
+
+
+def same_classes(texts: Set[str]) -> dict[str, str]:
+    """Classes that are one under two names: a log that writes true here and 1 there means the same by them."""
+    truths = {"true": "1", "false": "0"}
+    mixed = texts <= {*truths, *truths.values()} and texts & truths.keys() and texts & set(truths.values())
+    return truths if mixed else {}
 
 
 def categories(column: pa.Array) -> tuple[Array, list[str]]:

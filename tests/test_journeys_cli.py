@@ -105,3 +105,15 @@ def test_a_refusal_names_the_file_once(tmp_path: Path) -> None:
     (tmp_path / "cut.xml").write_text("<testsuite><testcase")
     said = tandem(tmp_path, "import", "cut.xml", "--component", "m", rc=1).stderr
     assert said.splitlines()[-1].count("cut.xml") == 1
+
+
+def test_a_log_of_booleans_meets_labels_of_0_and_1(tmp_path: Path) -> None:
+    """As pandas writes them; scikit-learn takes True for 1 too."""
+    rows = ["True,0.9,1", "False,0.1,0", "True,0.8,1.0", "False,0.2,0", "true,0.7,0", "1,0.6,", "0,0.4,True"]
+    lines = [f"{at},2026-11-01T00:00:00Z,{row}" for at, row in enumerate(rows)]
+    (tmp_path / "log.csv").write_text("\n".join(["id,time,prediction,score,label", *lines]) + "\n")
+    tandem(tmp_path, "import", "log.csv", "--component", "m")
+    quality = answer(tmp_path, "show", "m", *WINDOW)["quality"]
+    found = [quality[name] for name in ("task", "predictions", "labels", "accuracy", "precision", "recall")]
+    assert found == ["binary", 7, 6, 4 / 6, 2 / 3, 2 / 3]
+    assert quality["roc_auc"] is not None

@@ -33,7 +33,7 @@ from tandem.records import BUCKET, HOUR
 from tandem.summarise import frames
 from tandem.summarise.frames import SCORE_BINS
 from tandem.summarise.spec import Feature, Spec, spec_of
-from tandem.values import categories, either, instants, numbers
+from tandem.values import categories, either, instants, numbers, same_classes
 
 Array = np.ndarray[Any, Any]
 Margins = Sequence[Margin]
@@ -280,6 +280,8 @@ class _Counting:
         column = self._column(part, self.spec.prediction, span)
         index, texts = categories(column)
         at = {text: place for place, text in enumerate(self.spec.classes)}
+        named = same_classes({*at, *texts})
+        texts = [named.get(text, text) for text in texts]
         if any(text not in at for text in texts):
             raise Refused("changed while it was read; it is read again next time")
         predicted = np.array([*(at[text] for text in texts), -1], dtype=np.int64)[index]

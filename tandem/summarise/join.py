@@ -12,6 +12,7 @@ import numpy as np
 from tandem.cells import CHUNK
 from tandem.summarise.hashes import SHARES, Hashes, Share
 from tandem.summarise.identity import Identity
+from tandem.values import same_classes
 
 Array = np.ndarray[Any, Any]
 
@@ -28,8 +29,11 @@ class Join:
         self.label_files = labels
         self.numeric = task == "regression"
         texts = {text for one in (*files, *labels) for text in (*one.classes, *one.predicted)}
-        self.classes: tuple[str, ...] = () if self.numeric else tuple(sorted(texts))
-        at = {text: index for index, text in enumerate(self.classes)}
+        same = same_classes(texts)
+        named = {text: same.get(text, text) for text in texts}
+        self.classes: tuple[str, ...] = () if self.numeric else tuple(sorted(set(named.values())))
+        place = {name: index for index, name in enumerate(self.classes)}
+        at = {} if self.numeric else {text: place[name] for text, name in named.items()}
         self.labels = [self._common(one, at) for one in files]
         self._label_values = [self._common(one, at) for one in labels]
         self._repeats: list[list[Array]] = [[] for _ in files]
