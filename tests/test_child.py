@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tandem.child import Child, Frame, Refused
@@ -37,6 +38,11 @@ def broken(_: Mapping[str, Any], __: Mapping[str, np.ndarray]) -> Iterator[Frame
 def refusing(_: Mapping[str, Any], __: Mapping[str, np.ndarray]) -> Iterator[Frame]:
     yield {}, {}
     raise Refused("is not what it says")
+
+
+def arrow(_: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Iterator[Frame]:
+    taken = pa.array(arrays["values"]).to_pylist()
+    yield {"values": taken, "pandas": "pandas" in sys.modules}, {}
 
 
 def said(child: Child, text: str) -> list[Any]:
@@ -82,3 +88,9 @@ def test_the_reader_loads_no_code_from_data_and_no_server() -> None:
     names = {"duckdb", "requests", "streamlit", "plotly", "pandas", "connectors", "dashboard", "joblib", "torch"}
     done = subprocess.run([sys.executable, "-c", code.replace("{names}", repr(names))], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_arrow_does_not_load_pandas_in_the_reader() -> None:
+    with Child() as child:
+        ((head, _),) = child.ask("tests.test_child:arrow", {}, {"values": np.arange(3)})
+    assert head == {"values": [0, 1, 2], "pandas": False}
