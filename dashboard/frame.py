@@ -42,8 +42,8 @@ def _page_links(view: View, titles: Mapping[str, str]) -> None:
     icons = {"overview": "dashboard", "services": "dns", "models": "model_training", "sources": "database"}
     query = view.query(component="", version="", segment="")
     with st.container(horizontal=True, gap=None, width="content"):
-        element.begin()
         st.markdown(":material/contrast:" if view.narrow else ":material/contrast: **Tandem**", width="content")
+        element.begin()
     for name, title in titles.items():
         icon = None if view.narrow else f":material/{icons[name]}:"
         st.page_link(view.pages[name], label=title, icon=icon, query_params=query)

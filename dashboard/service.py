@@ -23,15 +23,16 @@ def show(view: View) -> None:
         return
     component.cards(view, found)
     left, right = st.columns((3, 2), gap="medium")
-    with left, frame.panel(view, "Latency"):
-        _latency(view, found)
+    with left:
+        with frame.panel(view, "Latency"):
+            _latency(view, found)
+        with frame.panel(view, "Partners"):
+            component.partners(view, found)
     with right:
         with frame.panel(view, "Failed requests"):
             _failures(view, found)
         with frame.panel(view, "Changes"):
             component.changes(view, found)
-        with frame.panel(view, "Partners"):
-            component.partners(view, found)
 
 
 def _latency(view: View, found: Detail) -> None:
