@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 
 REFERENCE_ROWS = 4_000_000
 """Rows that layouts are made of; of a larger log, parts spread over all files."""
-VALUES = 4_000_000
+VALUES = 8_000_000
 """Values held together while layouts are made."""
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors import _prediction_reading as reading
 from connectors import predictions
 from tandem import child, summarise
 from tandem.connect import Common, Pull
@@ -115,12 +116,12 @@ def prepared(path: Path) -> tuple[summarise.Spec, np.ndarray, np.ndarray]:
         caught.append((spec, left_out, labels))
         return iter(())
 
-    original = predictions.summarise
-    predictions.summarise = catch  # type: ignore[assignment]
+    original = reading.summarise
+    reading.summarise = catch  # type: ignore[assignment]
     try:
         list(predictions.fetch(config(path), Pull(since=0, until=2**33, now=2**33)))
     finally:
-        predictions.summarise = original
+        reading.summarise = original
     return caught[0]
 
 
@@ -163,6 +164,12 @@ def first_pull(path: Path) -> dict[str, float]:
     return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
+def most_memory(process: int) -> float:
+    """MB; the system's own count (ru_maxrss) would begin with what the starting process held."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1e3
+
+
 def pull(path: Path) -> None:
     """Make a first pull and print what it took."""
     before = cpu()
@@ -172,17 +179,15 @@ def pull(path: Path) -> None:
     def close(self: child.Child) -> None:
         nonlocal peak
         if self._process is not None and self._process.poll() is None:
-            status = Path(f"/proc/{self._process.pid}/status").read_text()
-            peak = max(peak, int(status.split("VmHWM:")[1].split()[0]) / 1e3)
+            peak = max(peak, most_memory(self._process.pid))
         original(self)
 
     child.Child.close = close  # type: ignore[method-assign]
     for _ in predictions.fetch(config(path), Pull(since=0, until=2**33, now=2**33)):
         pass
-    mine = resource.getrusage(resource.RUSAGE_SELF)
     theirs = resource.getrusage(resource.RUSAGE_CHILDREN)
     took = cpu() - before + theirs.ru_utime + theirs.ru_stime
-    print(json.dumps({"cpu": took, "child": peak, "caller": mine.ru_maxrss / 1e3}))
+    print(json.dumps({"cpu": took, "child": peak, "caller": most_memory(os.getpid())}))
 
 
 EVIDENTLY = """
