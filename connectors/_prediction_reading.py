@@ -185,9 +185,7 @@ class Reading:
             )
             join.take_all(of_log, of_labels)
         except OSError as full:
-            raise SourceDown(
-                f"{self.config.common.name} needs room in {gettempdir()} ({full.strerror}); make some."
-            ) from None
+            raise self._without_room(full) from None
         finally:
             of_log.close()
             of_labels.close()
@@ -197,6 +195,9 @@ class Reading:
                 where = f"{one.name} (first: row {int(repeats.min()) + 1})"
                 self.findings["remark", "repeated ids, counted once", where] += repeats.size
         return join
+
+    def _without_room(self, full: OSError) -> SourceDown:
+        return SourceDown(f"{self.config.common.name} needs room in {gettempdir()} ({full.strerror}); make some.")
 
     def _spec_of(self, one: LogFile, spec: Spec) -> Spec:
         """Beside a log of labels, the log may have labels of its own."""
@@ -242,6 +243,8 @@ class Reading:
         except Refused as no:  # always before the first page
             self.refuse(one, str(no))
             return
+        except OSError as full:
+            raise self._without_room(full) from None
         yield Page(batches, slice=replace(piece, part=part))
 
     def _state(

@@ -31,8 +31,8 @@ from connectors import predictions
 from connectors._files import item as item_at
 from tandem import quality
 from tandem.bins import MISSING, OTHER, SCORE, Layout
-from tandem.child import Child
-from tandem.connect import Common, Given, Pull, SourceRefused
+from tandem.child import Child, Refused
+from tandem.connect import Common, Given, Pull, SourceDown, SourceRefused
 from tandem.records import BUCKET, HOUR, Baseline, Batch, Histogram, Page
 from tandem.summarise import hashes
 
@@ -878,6 +878,35 @@ def test_a_file_that_breaks_keeps_what_it_said(tmp_path: Path) -> None:
     assert [finding.kind for finding in shelf.findings] == ["reject"]
     (tmp_path / "a.parquet").write_bytes(good_parquet()[:-9])
     assert before == again(shelf, tmp_path, **given).total()
+
+
+def test_a_file_that_breaks_late_says_nothing_and_the_rest_lands(tmp_path: Path, monkeypatch: Any) -> None:
+    for name in ("a", "b", "c"):
+        write(tmp_path / f"{name}.parquet", plain(10, name))
+    ask = Child.ask
+
+    def breaking(self: Child, call: str, given: Any, arrays: Any = None, seconds: int = 0) -> Any:
+        for number, frame in enumerate(ask(self, call, given, arrays, seconds)):
+            if number and "summarise" in call.rpartition(":")[2] and given["path"].endswith("b.parquet"):
+                raise Refused("has a damaged column")
+            yield frame
+
+    monkeypatch.setattr(Child, "ask", breaking)
+    pages = list(predictions.fetch(config(tmp_path, **SMALL), Shelf().pull()))
+    assert {page.slice.name for page in pages if page.records and page.slice} == {"a.parquet", "c.parquet"}
+    assert [finding.reason for page in pages for finding in page.findings] == ["b.parquet has a damaged column."]
+
+
+def test_hashes_that_find_no_room_are_a_pull_to_try_again(tmp_path: Path, monkeypatch: Any) -> None:
+    write(tmp_path / "a.parquet", plain(10))
+    monkeypatch.setattr(hashes, "AT_ONCE", 1)
+
+    def full() -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(hashes.tempfile, "TemporaryFile", full)
+    with pytest.raises(SourceDown, match=r"needs room in .*No space left"):
+        collected(tmp_path, **SMALL)
 
 
 def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
