@@ -270,6 +270,9 @@ class _Load:
         self.touched: set[Touched] = set()
         self.slices = False
         self.restated: set[int] = set()
+        self.new_slices: list[tuple[Any, ...]] = []
+        self.told_slices: list[tuple[Any, ...]] = []
+        self.new_events: list[tuple[Any, ...]] = []
 
     def take(self, pieces: Sequence[Piece], whole: Sequence[Whole] = (), once: Sequence[str] = ()) -> None:
         """Stage every record, then append the differences."""
@@ -287,6 +290,7 @@ class _Load:
                     else:
                         self._stage(record, number)
         self._events(events)
+        self._flush()
         self._samples(samples)
         self._append()
         self._vanished(whole, once)
@@ -295,6 +299,7 @@ class _Load:
 
     def finish(self, pages: int, row: SourceRow) -> None:
         """Write names, state and ledger."""
+        self._flush()
         self.names.flush()
         self._state(row)
         if self.rows:
@@ -347,13 +352,13 @@ class _Load:
         if number is None:
             number = len(self.registry.slices) + 1
             self.registry.slices[self.writer.source, piece.name] = number
-            self.cursor.execute("INSERT INTO slice VALUES (?, ?, ?)", [number, self.writer.source, piece.name])
+            self.new_slices.append((number, self.writer.source, piece.name))
         else:
             self.cursor.execute("INSERT INTO restated VALUES (?)", [number])
             self.restated.add(number)
             self.slices = True
         self.registry.digests[number] = piece.digest
-        self.cursor.execute("INSERT INTO slice_load VALUES (?, ?, ?)", [number, piece.digest, self.id])
+        self.told_slices.append((number, piece.digest, self.id))
         self.rows += 1
         return number
 
@@ -467,25 +472,24 @@ class _Load:
 
     def _add_new(self, kind: tables.Kind, staged: _Staged) -> None:
         """Append at once what comes in slices that were never counted: there is nothing to compare it with."""
-        left = []
-        for chunk in staged.chunks:
-            number = int(chunk["slice"][0])
-            if not number or number in self.restated:
-                left.append(chunk)
-                continue
-            widths = np.array([self.names.widths[one] for one in chunk["series"].tolist()])
-            for width in np.unique(widths).tolist():
-                mine = widths == width
-                names = ("series", "ts", "slice", *(n for n, _ in (*kind.keys, *kind.values)))
-                self.cursor.register("arriving", pa.table({name: _arrow(chunk[name][mine]) for name in names}))
-                for tier in tables.TIERS:
-                    if tier >= width:
-                        self.cursor.execute(tables.append_new(kind, width, tier), [self.id])
-                if kind.name == "histogram" and width == HOUR:
-                    self._touch("arriving")
-                self.cursor.unregister("arriving")
-                self.rows += int(mine.sum())
-        staged.chunks = left
+        fresh = [chunk for chunk in staged.chunks if (n := int(chunk["slice"][0])) and n not in self.restated]
+        if not fresh:
+            return
+        staged.chunks = [chunk for chunk in staged.chunks if not any(chunk is one for one in fresh)]
+        names = ("series", "ts", "slice", *(n for n, _ in (*kind.keys, *kind.values)))
+        columns = {name: np.concatenate([chunk[name] for chunk in fresh]) for name in names}
+        own, place = np.unique(columns["series"], return_inverse=True)
+        widths = np.array([self.names.widths[one] for one in own.tolist()])[place.reshape(-1)]
+        for width in np.unique(widths).tolist():
+            mine = widths == width
+            self.cursor.register("arriving", pa.table({name: _arrow(columns[name][mine]) for name in names}))
+            for tier in tables.TIERS:
+                if tier >= width:
+                    self.cursor.execute(tables.append_new(kind, width, tier), [self.id])
+            if kind.name == "histogram" and width == HOUR:
+                self._touch("arriving")
+            self.cursor.unregister("arriving")
+            self.rows += int(mine.sum())
 
     def _load_staged(self, kind: tables.Kind, staged: _Staged) -> None:
         names = ("fact", "series", "ts", "slice", *(n for n, _ in kind.keys), *(n for n, _ in kind.values))
@@ -612,12 +616,21 @@ class _Load:
 
     def _write_event(self, event: Event, text: str) -> None:
         until = max(event.ts, event.ts_latest or event.ts, event.ended or event.ts)
-        self.cursor.execute(
-            "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [self.writer.source, event.kind, event.key, event.attempt, event.revision, event.ts, until,
-             list(event.components), event.environment, event.outcome, text, self.id],
+        self.new_events.append(
+            (self.writer.source, event.kind, event.key, event.attempt, event.revision, event.ts, until,
+             list(event.components), event.environment, event.outcome, text, self.id)
         )  # fmt: skip
         self.rows += 1
+
+    def _flush(self) -> None:
+        """Write the rows of the small tables that have gathered, many at once."""
+        for table, rows in (("slice", self.new_slices), ("slice_load", self.told_slices), ("event", self.new_events)):
+            if rows:
+                columns = {f"c{place}": list(column) for place, column in enumerate(zip(*rows, strict=True))}
+                self.cursor.register("arriving", pa.table(columns))
+                self.cursor.execute(f"INSERT INTO {table} SELECT * FROM arriving")
+                self.cursor.unregister("arriving")
+                rows.clear()
 
     def _derived(self, attempts: list[Event], sign: int) -> None:
         for one in derive.contributions(attempts):
