@@ -29,6 +29,7 @@ class LogFile:
 
 
 def below(path: Path, whole: Path) -> str:
+    """The name of a file below the folder of a path, folder or glob."""
     root = _root(str(whole))
     path = path.absolute()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
@@ -62,16 +63,19 @@ def files_of(whole: str, said: str) -> list[LogFile]:
 
 
 def hash_of(path: Path) -> str:
+    """A hash of the file's bytes; raises OSError."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()[:32]
 
 
 def identity_of(one: LogFile) -> Identity:
+    """What of a file counts, where that is known already."""
     assert one.identity is not None
     return one.identity
 
 
 def short(text: str) -> str:
+    """A hash that tells texts apart."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

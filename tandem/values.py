@@ -84,7 +84,7 @@ def categories(column: pa.Array) -> tuple[Array, list[str]]:
     if indices.null_count:
         indices = pc.fill_null(indices, len(place))
     found = np.asarray([*place, -1], dtype=np.int32)
-    return np.take(found, indices.to_numpy(zero_copy_only=False)), list(at)
+    return found[indices.to_numpy(zero_copy_only=False)], list(at)
 
 
 def numbers(column: pa.Array) -> tuple[Array, Array | None, Array | None]:
