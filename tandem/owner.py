@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from tandem import api, collect
+from tandem import api, collect, exported
 from tandem import config as configuration
 from tandem.collect import Outcome, Say
 from tandem.config import Config, ConfigError, Source
@@ -205,7 +205,7 @@ class Owner:
         with self.working():
             using = self._configured(config)
             chosen = [source for source in using.sources if not names or source.name in names]
-            outcomes = self._each(chosen, lambda one: self._pull(using, one, since, say))
+            outcomes = self._each(chosen, lambda one: self._pull(one, since, say))
             self.first_done = True
             return outcomes
 
@@ -233,19 +233,19 @@ class Owner:
         """Import every file under `paths` that a connector recognises; what is refused says why."""
         with self.working():
             using = self._configured(config)
-            return [self._import(using, found, say) for found in collect.recognise(paths, using, given, connector)]
+            return [self._import(found, say) for found in exported.recognise(paths, using, given, connector)]
 
-    def _pull(self, config: Config, source: Source, since: int | None, say: Say) -> Outcome:
+    def _pull(self, source: Source, since: int | None, say: Say) -> Outcome:
         with self._alone(source.name):
             if not self._healed():
                 return Outcome(source.name, error=self.broken)
             say = self._until_stopped(source.name, say)
             try:
-                return collect.pull(self.store, config, source, self.now(), since=since, say=say)
+                return collect.pull(self.store, source, self.now(), since=since, say=say)
             except StoreBroken as error:
                 return Outcome(source.name, error=self._break(error))
 
-    def _import(self, config: Config, found: collect.Recognised, say: Say) -> Taken:
+    def _import(self, found: exported.Recognised, say: Say) -> Taken:
         if found.source is None or found.item is None:
             return Taken(found.name, "", Outcome(found.name, refused=(found.refused,)))
         with self._alone(found.source.name):
@@ -254,7 +254,7 @@ class Owner:
                 return Taken(found.name, name, Outcome(found.source.name, error=self.broken))
             say = self._until_stopped(found.source.name, say)
             try:
-                outcome = collect.import_item(self.store, config, found.source, found.item, self.now(), say=say)
+                outcome = collect.import_item(self.store, found.source, found.item, self.now(), say=say)
             except StoreBroken as error:
                 outcome = Outcome(found.source.name, error=self._break(error))
             return Taken(found.name, name, outcome)
@@ -335,7 +335,7 @@ class Owner:
                 begun = time.monotonic()
                 try:
                     with self._at_once, self.working():
-                        self._pull(self.config, source, None, say)
+                        self._pull(source, None, say)
                 except Gone:
                     return
                 done.set()

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tandem import collect, connect, report
+from tandem import collect, connect, exported, report
 from tandem import config as configuration
 from tandem.config import Config
 from tandem.connect import Given
@@ -43,10 +43,10 @@ def written(folder: Path, text: str) -> Config:
 def taken(store: Store, config: Config, path: Path, now: int, given: Given = Given()) -> list[collect.Outcome]:  # noqa: B008 - frozen
     """What `tandem import` does."""
     outcomes = []
-    for found in collect.recognise([path], config, given, None):
+    for found in exported.recognise([path], config, given, None):
         assert found.item is not None, found.refused
         assert found.source is not None, found.refused
-        outcomes.append(collect.import_item(store, config, found.source, found.item, now))
+        outcomes.append(collect.import_item(store, found.source, found.item, now))
     for outcome in outcomes:
         assert not outcome.failed, outcome
     return outcomes
@@ -363,7 +363,7 @@ def test_every_earlier_load_gives_its_numbers_exactly(tmp_path: Path, log: Path)
 
     def say(store: Store, *records: Any) -> None:
         one = source(saying([Page(list(records))]))
-        assert not collect.pull(store, fakes.config(tmp_path, one), one, NOW).error
+        assert not collect.pull(store, one, NOW).error
 
     steps: list[Step] = [
         lambda store: pulled(store, config, NOW),

@@ -54,7 +54,7 @@ def pulled(store: Store, known: Config, name: str, given: Sequence[Page]) -> Non
     one = known.source(name)
     assert one is not None
     speaking = source(saying(given), **{**vars_of(one), "name": name, "scope": name})
-    outcome = collect.pull(store, replace(known, sources=(speaking,)), speaking, NOW)
+    outcome = collect.pull(store, speaking, NOW)
     assert not outcome.error, outcome.error
 
 

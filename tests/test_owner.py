@@ -53,12 +53,15 @@ def test_an_owner_is_found_while_it_lives_and_no_longer(tmp_path: Path) -> None:
     assert not place.exists()
 
 
+THIS = os.getpid()
+
+
 @pytest.mark.parametrize("content", [
     "", "{}", "[]", "null", '{"pid": 1}', "\udcff",
     json.dumps({"pid": 2**22 + 1, "url": "http://127.0.0.1:1", "token": "t", "command": "sync", "page": ""}),
-    json.dumps({"pid": os.getpid(), "url": "http://127.0.0.1:1", "token": "t", "command": "sync", "page": ""}),
-    json.dumps({"pid": os.getpid(), "url": "http://example.org:80", "token": "t", "command": "sync", "page": ""}),
-])  # fmt: skip
+    json.dumps({"pid": THIS, "url": "http://127.0.0.1:1", "token": "t", "command": "sync", "page": ""}),
+    json.dumps({"pid": THIS, "url": "http://example.org:80", "token": "t", "command": "sync", "page": ""}),
+], ids=["empty", "nothing", "list", "null", "pid-only", "no-text", "dead", "nobody-answers", "not-here"])  # fmt: skip
 def test_an_owner_file_that_was_left_behind_is_ignored(tmp_path: Path, content: str) -> None:
     place = owner_file(tmp_path / "tandem.duckdb")
     place.parent.mkdir()

@@ -30,7 +30,7 @@ def store(tmp_path: Path):
 
 def said(store: Store, records: Sequence[Record], now: int = NOW, **keys: Any) -> Source:
     one = source(saying([Page(list(records))]), **keys)
-    assert not collect.pull(store, fakes.config(store.path.parent, one), one, now).error
+    assert not collect.pull(store, one, now).error
     return one
 
 

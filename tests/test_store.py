@@ -20,7 +20,7 @@ from tandem.records import Confusion, Covered, Event, Fact, Histogram, Moments, 
 from tandem.store.file import Store, open_store
 from tandem.store.ledger import Ledger
 from tandem.store.read import Reader
-from tests.fakes import NOW, config, saying, source
+from tests.fakes import NOW, saying, source
 
 API = Series("availability", component="api")
 LAYOUT = Layout(edges=(0.1, 0.5), closed="right", unit="s")
@@ -28,7 +28,7 @@ LAYOUT = Layout(edges=(0.1, 0.5), closed="right", unit="s")
 
 def pull(store: Store, folder: Path, pages: Sequence[Page], now: int = NOW, **common: object) -> collect.Outcome:
     one = source(saying(pages), **common)
-    return collect.pull(store, config(folder, one), one, now)
+    return collect.pull(store, one, now)
 
 
 def digest(store: Store, as_of: int | None = None) -> str:
@@ -223,7 +223,7 @@ def test_pages_before_a_failure_stay_and_an_unfinished_slice_does_not(store: Sto
             raise SourceDown("the source fell silent")
 
         one = source(fetch)
-        return collect.pull(store, config(tmp_path, one), one, NOW)
+        return collect.pull(store, one, NOW)
 
     outcome = failing([Page([Fact(API, NOW - 600, Ratio(1, 2))], state={"page": 1})])
     assert (outcome.error, outcome.later) == ("the source fell silent", True)
