@@ -162,7 +162,7 @@ def _fenced(
         rejected, remarks = _gathered(run)
         ledger.record(writer.source, source.name, now, error, run.pages, writer.rows, run.intake.findings)
         writer.close()
-    say(source.name, error or f"{writer.rows} rows from {run.pages} pages", 1.0)
+    say(source.name, error or f"{writer.rows:,} summary rows from {run.pages:,} pages", 1.0)
     return Outcome(source.name, run.pages, writer.rows, rejected, remarks, refused, error, later)
 
 
@@ -209,7 +209,7 @@ def _read(run: _Run, pages: Callable[[_Run], Iterator[Page]], say: Say) -> None:
         last = page.slice.name if page.slice else None
         _add(run, page)
         run.pages += 1
-        say(run.source.name, f"{run.pages} pages, {run.writer.rows + run.waiting} rows", None)
+        say(run.source.name, f"{run.pages:,} pages, {run.writer.rows + run.waiting:,} summary rows", None)
 
 
 def _commit_if_due(run: _Run) -> None:

@@ -135,4 +135,4 @@ def sources(answer: Mapping[str, Any]) -> str:
 
 def outcome(name: str, found: Mapping[str, Any]) -> str:
     """One line of what a pull or a file brought."""
-    return f"{clean(name)}: {found['rows']:,} rows from {found['pages']:,} pages"
+    return f"{clean(name)}: {found['rows']:,} summary rows from {found['pages']:,} pages"

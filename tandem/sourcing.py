@@ -88,7 +88,7 @@ def _summary(pulls: list[tuple[str, int, str, str, int, int]]) -> str:
     if not pulls:
         return ""
     _, _, outcome, _, pages, rows = pulls[0]
-    return f"{rows:,} rows from {pages:,} pages" if outcome == "done" else "failed"
+    return f"{rows:,} summary rows from {pages:,} pages" if outcome == "done" else "failed"
 
 
 def _labels(text: str) -> str:
