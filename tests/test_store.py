@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tandem import collect
 from tandem.bins import Layout
 from tandem.connect import SourceDown
+from tandem.intervals import overlap, union
 from tandem.records import Confusion, Covered, Event, Fact, Histogram, Moments, Page, Ratio, Sample, Series, Slice
 from tandem.store.file import Store, open_store
 from tandem.store.ledger import Ledger
@@ -244,3 +245,15 @@ def test_no_statement_reaches_another_file(store: Store, tmp_path: Path) -> None
     ):  # fmt: skip
         with pytest.raises(duckdb.Error):
             store.new_cursor().execute(statement)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), min_size=1, max_size=12), st.integers(0, 30))
+def test_coverage_is_joined_as_python_would_join_it(stretches: list[tuple[int, int]], first: int) -> None:
+    spans = [(NOW - 36000 + 300 * begin, NOW - 36000 + 300 * (begin + length)) for begin, length in stretches]
+    with tempfile.TemporaryDirectory() as folder, open_store(Path(folder) / "a.duckdb") as opened:
+        for since, until in spans:
+            pull(opened, Path(folder), [Page(covered=[Covered(since, until, "api", "availability")])])
+        low, high = NOW - 36000 + 300 * first, NOW
+        wanted = overlap(union(spans), low, high)
+        assert Reader(opened).all_coverage(low, high) == ({(1, "api", "availability"): wanted} if wanted else {})

@@ -107,6 +107,8 @@ class Store:
         self._growing = threading.Lock()
         self.newest: tuple[int, dict[int, tuple[int, int, int]]] = (0, {})
         """As of a load: the ends of the newest bucket, hour and event of each source."""
+        self.covered: tuple[int, dict[tuple[int, str, str], list[tuple[int, int]]]] = (0, {})
+        """As of a load: what each (source, component, signal) vouches for."""
         self.names = Registry(self.connection)
         self.commits = threading.Condition()
 

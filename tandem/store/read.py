@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tandem.intervals import Span, union
+from tandem.intervals import Span, overlap, union
 from tandem.records import BUCKET, DAY, HOUR, Event
 from tandem.store.file import Kept, Placed, Store
 from tandem.store.tables import KINDS, TIERS, Kind
@@ -118,26 +118,43 @@ class Reader:
         bound: list[Any] = [list(groups), list(groups.values()), begin, until, self.as_of]
         return self.cursor.execute(sql, bound).fetchall()
 
-    def coverage(self, source: int, component: str, signal: str, since: int, until: int) -> list[Span]:
-        """What the source vouches for having seen of a component's signal inside [since, until)."""
-        rows = self.cursor.execute(
-            "SELECT greatest(since, ?), least(until, ?) FROM coverage WHERE source = ? AND component IN ('', ?) "
-            "AND signal IN ('', ?) AND until > ? AND since < ? AND load_id <= ?",
-            [since, until, source, component, signal, since, until, self.as_of],
-        ).fetchall()
-        return union(rows)
-
     def all_coverage(self, since: int, until: int) -> dict[tuple[int, str, str], list[Span]]:
         """Coverage of every (source, component, signal) inside [since, until); "" means all of the source's."""
+        found = {key: overlap(spans, since, until) for key, spans in self._covered().items()}
+        return {key: spans for key, spans in found.items() if spans}
+
+    def _covered(self) -> Mapping[tuple[int, str, str], list[Span]]:
+        """All that is covered as of this load; of the newest load it is kept, and later loads only add to it."""
+        begin, known = self.store.covered
+        if begin > self.as_of or self.as_of < self.latest:
+            begin, known = 0, {}
+        if begin < self.as_of:
+            fresh = self._joined(begin)
+            known = {**known, **{key: union([*known.get(key, []), *spans]) for key, spans in fresh.items()}}
+        if self.as_of == self.latest:
+            self.store.covered = (self.as_of, known)
+        return known
+
+    def _joined(self, after: int) -> dict[tuple[int, str, str], list[Span]]:
+        """What the loads after `after` cover; each pull adds a stretch, so those that touch are joined in the store."""
         rows = self.cursor.execute(
-            "SELECT source, component, signal, greatest(since, ?), least(until, ?) FROM coverage "
-            "WHERE until > ? AND since < ? AND load_id <= ?",
-            [since, until, since, until, self.as_of],
+            """
+            WITH inside AS (SELECT source, component, signal, since, until FROM coverage
+                            WHERE load_id > $after AND load_id <= $as_of),
+            begun AS (SELECT *, since > max(until) OVER before AS fresh FROM inside
+                      WINDOW before AS (PARTITION BY source, component, signal ORDER BY since, until
+                                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)),
+            island AS (SELECT *, count(*) FILTER (WHERE coalesce(fresh, true)) OVER
+                              (PARTITION BY source, component, signal ORDER BY since, until
+                               ROWS UNBOUNDED PRECEDING) AS number FROM begun)
+            SELECT source, component, signal, min(since), max(until) FROM island
+            GROUP BY source, component, signal, number ORDER BY source, component, signal, min(since)""",
+            {"after": after, "as_of": self.as_of},
         ).fetchall()
         found: dict[tuple[int, str, str], list[Span]] = {}
         for source, component, signal, low, high in rows:
             found.setdefault((source, component, signal), []).append((low, high))
-        return {key: union(spans) for key, spans in found.items()}
+        return found
 
     def gaps(self, source: int, since: int, until: int) -> list[tuple[str, str, int, int, str]]:
         """(component, signal, since, until, reason) of what a source could not see."""
