@@ -139,12 +139,14 @@ def window_of(given: Mapping[str, str], now: int) -> Window:
         raise BadQuestion(str(bad)) from None
 
 
-def _load_of(given: Mapping[str, str]) -> int | None:
+def _load_of(context: Context, given: Mapping[str, str]) -> int | None:
     text = given.get("as_of")
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise BadQuestion(f"as_of is the number of a load, such as 12, not {text[:40]!r}.")
+    if int(text) > context.store.version():
+        raise BadQuestion(f"There is no load {int(text)} in this store; its newest is {context.store.version()}.")
     return int(text)
 
 
@@ -175,17 +177,30 @@ def _healthz(context: Any, params: Params) -> Answer:
 def _show(context: Any, params: Params) -> Answer:
     given = _known(params, "component", "from", "to", "as_of", "version", "segment", "stage")
     now = context.now()
-    as_of = _load_of(given)
+    as_of = _load_of(context, given)
     asked = {"version": given.get("version", ""), "segment": _segment_of(given), "stage": _stage_of(given)}
     window = window_of(given, now)
-    if as_of is not None and as_of > context.store.version():
-        raise BadQuestion(f"There is no load {as_of} in this store; its newest is {context.store.version()}.")
     try:
         if "component" in given:
             return 200, JSON, dumps(report.show(context, given["component"], window, **asked, as_of=as_of, now=now))
         return 200, JSON, dumps(report.listing(context, window, **asked, as_of=as_of, now=now))
     except Unreadable as no:
         return _error(404, str(no))
+
+
+def _check(context: Any, params: Params) -> Answer:
+    components = tuple(dict.fromkeys(params.get("component", ())))
+    single = {name: values for name, values in params.items() if name != "component"}
+    given = _known(single, "component", "from", "to", "as_of")
+    if "to" in given and "from" not in given:
+        raise BadQuestion("A window that is checked needs its begin: say from beside to, or neither of them.")
+    now = context.now()
+    over = window_of(given, now) if "from" in given else None
+    try:
+        found = report.check(context, components, over, as_of=_load_of(context, given), now=now)
+    except Unreadable as no:
+        return _error(404, str(no))
+    return 200, JSON, dumps(asdict(found))
 
 
 def _sources(context: Any, params: Params) -> Answer:
@@ -249,6 +264,7 @@ def _drawn(component: str, state: str) -> str:
 ROUTES: Mapping[str, Callable[[Any, Params], Answer]] = {
     "/healthz": _healthz,
     "/api/v1/show": _show,
+    "/api/v1/check": _check,
     "/api/v1/sources": _sources,
     "/api/v1/doctor": _doctor,
     "/metrics": _metrics,

@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from tandem import api, connect, printed, template, times
+from tandem import api, checking, connect, printed, template, times, verdicts
 from tandem import config as configuration
 from tandem import demo as sample
 from tandem import owner as owning
 from tandem.config import Config, ConfigError
 from tandem.connect import Given, SourceRefused
 from tandem.owner import Owner, Reading, StoreLocked, StoreRefused, reached
-from tandem.remote import Gone, Refused, Remote, sentence_of
+from tandem.remote import Gone, Refused, Remote, public, sentence_of
 from tandem.store import backup
 
 FAILED = 1
@@ -370,8 +370,7 @@ def _check_port(port: int) -> None:
 @json_option
 def show(component: str, file: str | None, as_json: bool, segment: tuple[str, ...], **given: str | None) -> None:
     """What is known of one component, or of all, over a window: the last 24 hours where nothing is said."""
-    names = {"since": "from", "until": "to"}
-    params = {names.get(name, name): [value] for name, value in given.items() if value}
+    params = _params(given)
     params |= {"segment": list(segment)} if segment else {}
     body = _asked(loaded(file), "/api/v1/show", params | ({"component": [component]} if component else {}))
     if as_json:
@@ -379,6 +378,81 @@ def show(component: str, file: str | None, as_json: bool, segment: tuple[str, ..
         return
     answer = orjson.loads(body)
     click.echo(printed.shown(answer if isinstance(answer, list) else [answer]), nl=False)
+
+
+def _params(given: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """The parameters of the API that options stand for."""
+    names = {"since": "from", "until": "to"}
+    return {names.get(name, name): [value] for name, value in given.items() if value}
+
+
+@main.command()
+@click.option("--component", "components", metavar="NAME", multiple=True,
+              help="Its objectives only; may be said again. All objectives if left out.")  # fmt: skip
+@config_option
+@from_option
+@to_option
+@click.option("--as-of", metavar="N", help="The numbers as they stood after load N.")
+@click.option("--server", metavar="URL", help="Ask a running Tandem, such as http://127.0.0.1:8501.")
+@click.option("--explain", is_flag=True, help="Say the reason and the arithmetic of each.")
+@click.option("--dry-run", is_flag=True, help="Print the same, and end with exit code 0 whatever holds.")
+@json_option
+@click.option("--junit", metavar="F", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML as well.")
+def check(
+    components: tuple[str, ...], file: str | None, server: str | None, explain: bool, dry_run: bool, as_json: bool,
+    junit: Path | None, **given: str | None,
+) -> None:  # fmt: skip
+    """Whether every objective holds, each over its own window: the exit code is 0, 1 if one is breached, 3 if unknown.
+
+    With --from, the share over that window is held against the target instead.
+    """
+    params = _params(given) | ({"component": list(components)} if components else {})
+    path = "/api/v1/check"
+    body = _served(server, path, params) if server is not None else _asked(loaded(file), path, params)
+    found = _checked(body)
+    for sentence in _lacking(found, components):
+        say(sentence)
+    if as_json or found.objectives:
+        click.echo(body if as_json else verdicts.text(found, explain=explain), nl=False)
+    if junit is not None:
+        _write(junit, verdicts.junit(found))
+    if not dry_run:
+        raise SystemExit(verdicts.code(found, components))
+
+
+def _served(url: str, path: str, params: Mapping[str, Sequence[str]]) -> bytes:
+    """The body of a good answer of a Tandem that runs anywhere; raises Refused for any other."""
+    try:
+        status, body = public(url).get(path, params)
+    except ValueError as bad:
+        raise Misused(str(bad)) from None
+    except Gone as gone:
+        raise Sorry(f"Nobody answers at {url} ({gone}); start `tandem serve` there or name another --server.") from None
+    if status != 200:
+        raise Refused(status, sentence_of(body))
+    return body
+
+
+def _checked(body: bytes) -> checking.Check:
+    try:
+        return checking.parsed(body)
+    except ValueError as bad:
+        raise Sorry(f"The running Tandem cannot be understood: {bad}.") from None
+
+
+def _lacking(found: checking.Check, named: Sequence[str]) -> list[str]:
+    """What has no objective, and so cannot hold."""
+    if not found.objectives and not named:
+        return ["There is no objective to check; add an [[objective]] to tandem.toml, or collect with `tandem sync`."]
+    return [f"{name} has no objective; add an [[objective]] of it to tandem.toml."
+            for name in verdicts.lacking(found, named)]  # fmt: skip
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise Sorry(f"{path} cannot be written: {error.strerror}.") from None
 
 
 @main.command()

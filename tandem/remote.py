@@ -80,12 +80,13 @@ class Remote:
     @contextmanager
     def _sent(self, method: str, target: str, body: str | None, timeout: float) -> Iterator[http.client.HTTPResponse]:
         address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout)
-        headers = {"Authorization": f"Bearer {self.token}"}
+        connect = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+        connection = connect(address.hostname or "", address.port, timeout=timeout)
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         try:
-            connection.request(method, target, body, headers)
+            connection.request(method, address.path + target, body, headers)
             response = connection.getresponse()
             if response.status == 503 and response.headers.get("X-Tandem") == "ending":
                 raise Ending("it is ending")
@@ -94,6 +95,18 @@ class Remote:
             raise Gone(str(error)) from error
         finally:
             connection.close()
+
+
+def public(url: str) -> Remote:
+    """Whoever answers at the address of a dashboard, asked without a token; raises ValueError where it is none."""
+    try:
+        address = urlsplit(url)
+        given = address.hostname and (address.hostname.encode("idna"), address.port)
+    except ValueError:
+        given = None
+    if not given or address.scheme not in ("http", "https") or "@" in address.netloc or address.query:
+        raise ValueError(f"{url[:200]!r} is not the address of a Tandem: write one such as http://127.0.0.1:8501.")
+    return Remote(f"{address.scheme}://{address.netloc}{address.path.rstrip('/')}", "", 0, "")
 
 
 def sentence_of(body: bytes) -> str:

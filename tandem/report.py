@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from tandem import against, bins, drifting, shows, slo, sourcing, stepped, wording
+from tandem import against, bins, checking, drifting, shows, slo, sourcing, stepped, times, wording
+from tandem.checking import Check
 from tandem.config import Component, Config
 from tandem.measure import GRACE, LATE, Answer, Asked, Filters, Measures, verdict
-from tandem.records import HOUR, Event, Histogram, Ratio
+from tandem.records import DAY, HOUR, Event, Histogram, Ratio
 from tandem.shown import (
     STATES,
     Band,
@@ -576,8 +577,19 @@ def show(
     return shows.answer(measures, mine, _cell)
 
 
+def check(
+    context: Context, components: Sequence[str] = (), over: Window | None = None, *, as_of: int | None = None, now: int
+) -> Check:
+    """Every objective of the named components, or of all: over its own window up to now, or its share over `over`.
+
+    Raises Unreadable for an unknown component.
+    """
+    window = over or Window(*times.window(now - DAY, now, now))
+    return checking.answer(_measures(context, window, now, as_of, Filters()), components, over, _objective)
+
+
 __all__ = [
-    "STATES", "Band", "Card", "Cell", "Change", "Context", "Detail", "FeatureDrift", "Line", "Objective", "Overview",
-    "Ratio", "Row", "Side", "SourceState", "Sources", "State", "Unreadable", "Window", "detail", "environments",
-    "listing", "overview", "show", "sources",
+    "STATES", "Band", "Card", "Cell", "Change", "Check", "Context", "Detail", "FeatureDrift", "Line", "Objective",
+    "Overview", "Ratio", "Row", "Side", "SourceState", "Sources", "State", "Unreadable", "Window", "check", "detail",
+    "environments", "listing", "overview", "show", "sources",
 ]  # fmt: skip
