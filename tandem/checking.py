@@ -69,11 +69,9 @@ def answer(measures: Measures, components: Sequence[str], over: Window | None, o
 
 def _answers(measures: Measures, components: Sequence[str]) -> Iterator[Answer]:
     """What is asked of each stage, from the numbers of that stage; targets of signals are of production alone."""
-    config = measures.config
-    for stage in dict.fromkeys(("production", *(one.stage for one in config.objectives))):
-        stated = replace(config, objectives=tuple(one for one in config.objectives if one.stage == stage))
+    for stage in dict.fromkeys(("production", *(one.stage for one in measures.config.objectives))):
         filters = replace(measures.filters, stage=stage)
-        mine = Measures(measures.reader, stated, measures.window, measures.now, filters)
+        mine = Measures(measures.reader, measures.config, measures.window, measures.now, filters)
         yield from mine.answers([
             one for one in mine.asked(components)
             if one.target is not None and (stage == "production" or one.objective is not None)

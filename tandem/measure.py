@@ -185,7 +185,8 @@ class Measures:
                     and (not wanted or one.name in wanted)]  # fmt: skip
         objectives: dict[tuple[str, str], list[Objective]] = {}
         for objective in self.config.objectives:
-            objectives.setdefault((objective.component, objective.stored), []).append(objective)
+            if objective.stage == self.filters.stage:  # stages are never merged, nor judged by one another's numbers
+                objectives.setdefault((objective.component, objective.stored), []).append(objective)
         found = []
         for component in components:
             for signal in possible:

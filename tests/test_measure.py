@@ -264,3 +264,20 @@ def test_newest_follows_each_load_and_stays_what_it_was_as_of_an_earlier_one(tmp
         assert Reader(opened).newest() == now
         opened.newest = (0, {})
         assert Reader(opened).newest() == now
+
+
+def test_an_objective_of_another_stage_is_not_judged_on_production(tmp_path: Path) -> None:
+    series = Series("outcome", component="model")
+    facts = [Fact(series, NOW - 600, Confusion({("1", "1"): 1, ("1", "0"): 99}))]
+    facts.append(Fact(replace(series, stage="evaluation"), NOW - 600, Confusion({("1", "1"): 99, ("1", "0"): 1})))
+    speaking = source(saying([Page(facts)]))
+    tested = Objective("model", "accuracy", target=Fraction(1, 2), stage="evaluation")
+    known = config(tmp_path, speaking, components=[Component("model", "model", "shop")], objectives=[tested])
+    with open_store(known.store) as store:
+        assert not collect.pull(store, speaking, NOW).error
+        context = SimpleNamespace(config=known, store=store)
+        window = Window(NOW - 3600, NOW)
+        for stage, good, target in (("production", 1, 0.9), ("evaluation", 99, 0.5)):
+            [found] = [one for one in report.show(context, "model", window, stage=stage, now=NOW)["signals"]
+                       if one["signal"] == "outcome"]  # fmt: skip
+            assert (found["good"], found["objective"]["target"]) == (good, target)
