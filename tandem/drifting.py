@@ -53,7 +53,7 @@ def _reference(measures: Measures, component: str, name: str) -> tuple[int, Hist
 
 
 def _current(measures: Measures, component: str, name: str, layout: int) -> Histogram:
-    series = [kept for kept in measures.series(component, "feature", name) if kept.layout == layout]
+    series = [kept for kept in measures.counted(component, "feature", name) if kept.layout == layout]
     window = (measures.window.since // HOUR * HOUR, -(-measures.window.until // HOUR) * HOUR)
     merges = measures.reader.totals("histogram", [kept.id for kept in series], [window], HOUR)
     return _added(measures, layout, [cells for [cells] in merges.values() if cells])
@@ -73,7 +73,7 @@ def _by_step(
     measures: Measures, component: str, name: str, reference: tuple[int, Histogram], step: int
 ) -> tuple[float | None, ...]:
     layout, histogram = reference
-    groups = {kept.id: 0 for kept in measures.series(component, "feature", name) if kept.layout == layout}
+    groups = {kept.id: 0 for kept in measures.counted(component, "feature", name) if kept.layout == layout}
     rows = measures.reader.steps("histogram", groups, measures.window.since, measures.window.until, step, HOUR)
     parts: dict[int, dict[int, tuple[int, int]]] = {}
     for _, start, place, n, total in rows:

@@ -460,7 +460,7 @@ def _component_lines(measures: Measures, answers: Sequence[Answer]) -> tuple[Lin
 
 
 def _band(measures: Measures, component: str, step: int) -> Band | None:
-    series = measures.series(component, "latency")
+    series = measures.counted(component, "latency")
     if not series:
         return None
     rows = measures.reader.steps("histogram", {kept.id: kept.layout for kept in series}, measures.window.since,

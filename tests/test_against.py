@@ -114,7 +114,7 @@ def reading(reference: Histogram, now: Histogram) -> Any:
         store=SimpleNamespace(names=SimpleNamespace(layout=lambda _: reference.layout)),
         totals=lambda *_: {1: [cells]},
     )
-    return SimpleNamespace(reader=reader, series=lambda *_: [kept], window=NOW_HOUR)
+    return SimpleNamespace(reader=reader, counted=lambda *_: [kept], window=NOW_HOUR)
 
 
 def row(name: str, kind: str) -> FeatureDrift:

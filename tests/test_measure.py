@@ -281,3 +281,17 @@ def test_an_objective_of_another_stage_is_not_judged_on_production(tmp_path: Pat
             [found] = [one for one in report.show(context, "model", window, stage=stage, now=NOW)["signals"]
                        if one["signal"] == "outcome"]  # fmt: skip
             assert (found["good"], found["objective"]["target"]) == (good, target)
+
+
+def test_percentiles_and_drift_of_a_component_never_add_two_sources(tmp_path: Path) -> None:
+    layout = Layout(edges=(0.1, 0.5), closed="right", unit="s")
+    latency = Series("latency", component="api")
+    fast = source(saying([Page([Fact(latency, NOW - 600, Histogram(layout, {0: 100}, {}))])]), name="a", scope="a")
+    slow = source(saying([Page([Fact(latency, NOW - 600, Histogram(layout, {1: 300}, {}))])]), name="b", scope="b")
+    known = config(tmp_path, fast, slow, components=[Component("api", "service", "shop")])
+    with open_store(known.store) as store:
+        for one in (fast, slow):
+            assert not collect.pull(store, one, NOW).error
+        found = report.detail(SimpleNamespace(config=known, store=store), "api", Window(NOW - 3600, NOW), now=NOW)
+        assert found.latency is not None
+        assert sum(sum(step) for step in found.latency.counts) == 100
