@@ -27,7 +27,8 @@ from tandem.records import (
 )
 from tandem.store.file import Store, StoreBroken
 from tandem.store.ledger import Ledger
-from tandem.store.write import Conflict, Piece, SourceRow, Whole, Writer
+from tandem.store.load import Conflict, Piece, SourceRow, Whole
+from tandem.store.write import Writer
 
 OVERLAP = 600
 """Seconds before the last watermark that a bucket source is asked for again, unless the source says otherwise."""

@@ -10,8 +10,9 @@ from typing import Any
 from tandem.bins import Layout
 from tandem.records import BUCKET, HOUR, Event
 from tandem.store.file import Store
+from tandem.store.load import DERIVED
+from tandem.store.rows import event_of
 from tandem.store.tables import KINDS, TIERS
-from tandem.store.write import DERIVED, event_of
 
 PULLS = 500
 """Pulls remembered per source."""

@@ -11,8 +11,8 @@ from typing import Any
 from tandem.intervals import Span, overlap, union
 from tandem.records import BUCKET, DAY, HOUR, Event
 from tandem.store.file import Kept, Placed, Store
+from tandem.store.rows import event_of
 from tandem.store.tables import KINDS, TIERS, Kind
-from tandem.store.write import event_of
 
 STEPS = (300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 345600, 604800)
 """Widths that a chart's step may have, in seconds; each is a multiple of the tier it is read from."""

@@ -11,8 +11,8 @@ from tandem.bins import DURATION
 from tandem.config import Component, Config
 from tandem.records import BUCKET, DAY, Event
 from tandem.store.file import Placed, Store, layout_spec, open_store
+from tandem.store.rows import content
 from tandem.store.tables import KINDS, TIERS
-from tandem.store.write import content
 from tests import fakes
 
 END = fakes.NOW // DAY * DAY + 15 * 3600 + 1500

@@ -23,8 +23,9 @@ import pyarrow as pa
 
 from tandem.records import BUCKET, Batch, Covered, Fact, Ratio, Series
 from tandem.store.file import open_store
+from tandem.store.load import Piece
 from tandem.store.read import Reader
-from tandem.store.write import Piece, Writer
+from tandem.store.write import Writer
 from tests.fakes import NOW
 
 SERIES = 100

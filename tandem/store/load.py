@@ -1,0 +1,592 @@
+"""One transaction: what is staged becomes signed rows with their load."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from tandem import derive
+from tandem.bins import MISSING, Layout
+from tandem.intervals import subtract, union
+from tandem.records import (
+    BUCKET,
+    HOUR,
+    Baseline,
+    Batch,
+    Confusion,
+    Covered,
+    Event,
+    Fact,
+    Gap,
+    Histogram,
+    Moments,
+    Ratio,
+    Record,
+    Sample,
+    Series,
+    Slice,
+)
+from tandem.store import tables
+from tandem.store.drifted import Touched, drift_facts
+from tandem.store.naming import Names
+from tandem.store.rows import arrow, content, event_of
+
+if TYPE_CHECKING:
+    from tandem.store.write import Writer
+
+
+DERIVED = frozenset({*derive.SUCCESS.values(), *derive.LASTED.values(), "queue_time", "drift"})
+"""Signals that the core makes of events and histograms: they follow those."""
+
+KNOWN = -1
+"""Fact number of staged rows that are differences already."""
+
+
+class Conflict(Exception):
+    """One pull gave two values for one key; it is fetched again once."""
+
+
+@dataclass
+class Piece:
+    """A page whose records know their components: what a transaction takes in."""
+
+    records: Sequence[Record] = ()
+    slice: Slice | None = None
+    covered: Sequence[Covered] = ()
+    gaps: Sequence[Gap] = ()
+
+
+@dataclass
+class SourceRow:
+    """What the store keeps of a source beside its facts; None leaves what is there."""
+
+    state: Any = None
+    items: Any = None
+    settings: str | None = None
+    watermark: int | None = None
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A stretch [since, until) that a pull has told all of; `signal` "" means all signals, and events."""
+
+    since: int
+    until: int
+    signal: str = ""
+
+
+@dataclass
+class _Staged:
+    """Rows of one summary on their way into the store, column by column, in chunks."""
+
+    chunks: list[dict[str, np.ndarray[Any, Any]]] = field(default_factory=list)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    ways: set[str] = field(default_factory=set)
+    """How the staged rows change the store: "bucket", "slice", or "known" differences."""
+    widths: set[int] = field(default_factory=set)
+
+
+class Load:
+    """One transaction of a Writer."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.cursor = writer.cursor
+        self.registry = writer.store.names
+        self.names = Names(writer.store, writer.cursor, writer.source)
+        self.id = _next(self.cursor)
+        self.rows = 0
+        self.facts = 0
+        self.staged = {name: _Staged() for name in tables.KINDS}
+        self.touched: set[Touched] = set()
+        self.slices = False
+        self.restated: set[int] = set()
+        self.new_slices: list[tuple[Any, ...]] = []
+        self.told_slices: list[tuple[Any, ...]] = []
+        self.new_events: list[tuple[Any, ...]] = []
+
+    def take(self, pieces: Sequence[Piece], whole: Sequence[Whole] = (), once: Sequence[str] = ()) -> None:
+        """Stage every record, then append the differences."""
+        events: list[Event] = []
+        samples: list[Sample] = []
+        self.cursor.execute("DELETE FROM restated")
+        for piece in pieces:
+            number = self._slice(piece.slice) if piece.slice else 0
+            if number is not None:
+                for record in piece.records:
+                    if isinstance(record, Event):
+                        events.append(record)
+                    elif isinstance(record, Sample):
+                        samples.append(record)
+                    else:
+                        self._stage(record, number)
+        self._events(events)
+        self._flush()
+        self._samples(samples)
+        self._append()
+        self._vanished(whole, once)
+        self._drift()
+        self._cover(pieces)
+
+    def finish(self, pages: int, row: SourceRow) -> None:
+        """Write names, state and ledger."""
+        self._flush()
+        self.names.flush()
+        self._state(row)
+        if self.rows:
+            self.cursor.execute(
+                "INSERT INTO load VALUES (?, ?, ?, ?, ?, ?)",
+                [self.id, str(uuid.uuid4()), self.writer.source, self.writer.now, pages, self.rows],
+            )
+
+    def _state(self, row: SourceRow) -> None:
+        if row == SourceRow():
+            return
+        source = self.writer.source
+        old = self.cursor.execute(
+            "SELECT state, items, settings, watermark FROM state WHERE source = ?", [source]
+        ).fetchone() or (None, None, None, None)
+        new = (
+            json.dumps(row.state) if row.state is not None else old[0],
+            json.dumps(row.items) if row.items is not None else old[1],
+            row.settings if row.settings is not None else old[2],
+            row.watermark if row.watermark is not None else old[3],
+        )
+        if new != tuple(old):
+            self.cursor.execute("DELETE FROM state WHERE source = ?", [source])
+            self.cursor.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", [source, *new, self.id])
+
+    # -- slices
+
+    def _slice(self, piece: Slice) -> int | None:
+        """The number of a slice whose rows are to be added; None for what is counted already."""
+        seen = self.writer.slices_seen.get(piece.name)
+        number = self.registry.slices.get((self.writer.source, piece.name))
+        if seen is None:
+            return self._first_part(piece, number)
+        digest, parts = seen
+        if digest != piece.digest:
+            if not self.writer.tolerant:
+                raise Conflict(piece.name)
+            self.writer.conflicts.append(piece.name)
+            return None
+        if KNOWN in parts or piece.part in parts:
+            return None
+        parts.add(piece.part)
+        return number
+
+    def _first_part(self, piece: Slice, number: int | None) -> int | None:
+        if number is not None and self.registry.digests.get(number) == piece.digest and not self.writer.moved:
+            self.writer.slices_seen[piece.name] = (piece.digest, {KNOWN})
+            return None
+        self.writer.slices_seen[piece.name] = (piece.digest, {piece.part})
+        if number is None:
+            number = len(self.registry.slices) + 1
+            self.registry.slices[self.writer.source, piece.name] = number
+            self.new_slices.append((number, self.writer.source, piece.name))
+        else:
+            self.cursor.execute("INSERT INTO restated VALUES (?)", [number])
+            self.restated.add(number)
+            self.slices = True
+        self.registry.digests[number] = piece.digest
+        self.told_slices.append((number, piece.digest, self.id))
+        self.rows += 1
+        return number
+
+    # -- facts
+
+    def _stage(self, record: Fact | Batch | Baseline, slice_number: int) -> None:
+        if isinstance(record, Baseline):
+            self._baseline(record)
+        elif isinstance(record, Batch):
+            self._batch(record, slice_number)
+        else:
+            self.facts += 1
+            self._value(record.series, record.ts, record.value, slice_number, 0 if slice_number else self.facts, 1)
+
+    def _value(self, series: Series, ts: int, value: Ratio | Histogram | Confusion | Moments, slice_number: int,
+               fact: int, sign: int) -> None:  # fmt: skip
+        if isinstance(value, Histogram):
+            number, layout = self.names.series(series, value.layout)
+            moved = self.names.places(value.layout, layout)
+            cells = value.counts or {MISSING: 0}  # an empty histogram takes back what stood in its bucket
+            rows = self.staged["histogram"].rows
+            for place, count in cells.items():
+                target = moved[place] if moved else place
+                rows.append((fact, number, ts, slice_number, target, sign * count, sign * value.sums.get(place, 0)))
+            return
+        layout_of = Layout(digits=value.digits) if isinstance(value, Moments) else None
+        number, _ = self.names.series(series, layout_of)
+        head = (fact, number, ts, slice_number)
+        if isinstance(value, Ratio):
+            self.staged["ratio"].rows.append((*head, sign * value.good, sign * value.total))
+        elif isinstance(value, Confusion):
+            for (actual, predicted), n in (value.cells or {("", ""): 0}).items():
+                self.staged["confusion"].rows.append((*head, actual, predicted, sign * n))
+        else:
+            self.staged["moments"].rows.append((*head, sign * value.n, sign * value.sum, sign * value.squares))
+
+    def _batch(self, batch: Batch, slice_number: int) -> None:
+        index = np.asarray(batch.columns["series"], dtype=np.int64)
+        if not len(index):
+            return
+        numbers, columns = self._numbered(batch, index, dict(batch.columns))
+        ts = np.asarray(columns["ts"], dtype=np.int64)
+        if slice_number:
+            fact = np.zeros(len(index), dtype=np.int64)
+        else:
+            _, inverse = np.unique(np.stack([numbers, ts]), axis=1, return_inverse=True)
+            fact = inverse.reshape(-1) + self.facts + 1
+            self.facts = int(fact.max())
+        chunk = {"fact": fact, "series": numbers, "ts": ts, "slice": np.full(len(index), slice_number)}
+        kind = tables.KINDS[batch.kind]
+        chunk.update({name: columns[name] for name, _ in (*kind.keys, *kind.values)})
+        self.staged[batch.kind].chunks.append(chunk)
+
+    def _numbered(
+        self, batch: Batch, index: np.ndarray[Any, Any], columns: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        found = [self.names.series(one, layout) for one, layout in zip(batch.series, batch.layouts, strict=True)]
+        numbers = np.array([number for number, _ in found], dtype=np.int64)
+        if batch.kind == "histogram":
+            columns["bin"] = self._moved(batch, index, columns["bin"], [layout for _, layout in found])
+        return numbers[index], columns
+
+    def _moved(self, batch: Batch, index: np.ndarray[Any, Any], bins: np.ndarray[Any, Any], numbers: list[int]) -> Any:
+        moved = np.array(bins, dtype=np.int64)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for position, layout in enumerate(batch.layouts):
+            if layout is not None and layout.kind == "categories":
+                groups.setdefault((id(layout), numbers[position]), []).append(position)
+        for (_, number), positions in groups.items():
+            layout = batch.layouts[positions[0]]
+            places = self.names.places(layout, number) if layout is not None else None
+            rows = np.isin(index, positions)
+            here = np.asarray(bins)[rows]
+            for mine, target in (places or {}).items():
+                if mine != target:
+                    moved[np.flatnonzero(rows)[here == mine]] = target
+        return moved
+
+    def _baseline(self, record: Baseline) -> None:
+        _, layout = self.names.series(record.series, record.histogram.layout)
+        moved = self.names.places(record.histogram.layout, layout)
+        series = record.series
+        key = (series.component, series.signal, series.name)
+        if self.registry.baselines.get(key) == layout:
+            return
+        self.registry.baselines[key] = layout
+        bins = sorted(record.histogram.counts)
+        self.cursor.execute(
+            "INSERT INTO baseline VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [*key, layout, record.since, record.until, [moved[b] if moved else b for b in bins],
+             [record.histogram.counts[b] for b in bins], [record.histogram.sums.get(b, 0) for b in bins],
+             self.id],
+        )  # fmt: skip
+        self.rows += 1
+
+    def _append(self) -> None:
+        self.names.flush()
+        for name, staged in self.staged.items():
+            kind = tables.KINDS[name]
+            self.cursor.execute(f"DELETE FROM staged_{name}")
+            self._add_new(kind, staged)
+            self._load_staged(kind, staged)
+            if self.slices:
+                staged.ways.add("slice")
+                staged.widths |= {BUCKET, HOUR}
+            if staged.ways:
+                self._differences(kind, staged)
+        self.staged = {name: _Staged() for name in tables.KINDS}
+        self.slices = False
+        self.cursor.execute("DELETE FROM restated")
+
+    def _add_new(self, kind: tables.Kind, staged: _Staged) -> None:
+        """Append at once what comes in slices that were never counted: there is nothing to compare it with."""
+        fresh = [chunk for chunk in staged.chunks if (n := int(chunk["slice"][0])) and n not in self.restated]
+        if not fresh:
+            return
+        staged.chunks = [chunk for chunk in staged.chunks if not any(chunk is one for one in fresh)]
+        names = ("series", "ts", "slice", *(n for n, _ in (*kind.keys, *kind.values)))
+        columns = {name: np.concatenate([chunk[name] for chunk in fresh]) for name in names}
+        own, place = np.unique(columns["series"], return_inverse=True)
+        widths = np.array([self.names.widths[one] for one in own.tolist()])[place.reshape(-1)]
+        for width in np.unique(widths).tolist():
+            mine = widths == width
+            self.cursor.register("arriving", pa.table({name: arrow(columns[name][mine]) for name in names}))
+            for tier in tables.TIERS:
+                if tier >= width:
+                    self.cursor.execute(tables.append_new(kind, width, tier), [self.id])
+            if kind.name == "histogram" and width == HOUR:
+                self._touch("arriving")
+            self.cursor.unregister("arriving")
+            self.rows += int(mine.sum())
+
+    def _load_staged(self, kind: tables.Kind, staged: _Staged) -> None:
+        names = ("fact", "series", "ts", "slice", *(n for n, _ in kind.keys), *(n for n, _ in kind.values))
+        chunks = list(staged.chunks)
+        if staged.rows:
+            columns: list[Any] = list(zip(*staged.rows, strict=True))
+            chunks.append(dict(zip(names, columns, strict=True)))
+        for chunk in chunks:
+            table = pa.table({name: arrow(chunk[name]) for name in names})
+            self.cursor.register("arriving", table)
+            self.cursor.execute(f"INSERT INTO staged_{kind.name} SELECT * FROM arriving")
+            self.cursor.unregister("arriving")
+            staged.widths |= {self.names.widths[one] for one in np.unique(np.asarray(chunk["series"])).tolist()}
+            fact, of_slice = np.asarray(chunk["fact"]), np.asarray(chunk["slice"]) != 0
+            for way, some in (("slice", of_slice), ("known", fact == KNOWN), ("bucket", ~of_slice & (fact >= 0))):
+                if some.any():
+                    staged.ways.add(way)
+
+    def _differences(self, kind: tables.Kind, staged: _Staged) -> None:
+        """Turn what is staged into differences and append them; only the statements that it needs are run."""
+        run = self.cursor.execute
+        rejected = False
+        if "bucket" in staged.ways:
+            run(tables.fingerprints(kind))
+            rejected = self._contradictions(kind)
+        for width in sorted(staged.widths):
+            run(f"DELETE FROM delta_{kind.name}")
+            if "bucket" in staged.ways:
+                run(tables.bucket_delta(kind, width))
+            if "slice" in staged.ways:
+                run(tables.slice_delta(kind, width))
+            if "known" in staged.ways:
+                run(tables.added_delta(kind, width))
+            if rejected:
+                run(tables.back_delta(kind, width), [self.writer.before])
+            written = run(f"SELECT count(*) FROM delta_{kind.name}").fetchone()
+            if written and written[0]:
+                self.rows += int(written[0])
+                for tier in tables.TIERS:
+                    if tier >= width:
+                        run(tables.append(kind, width, tier), [self.id])
+                if kind.name == "histogram" and width == HOUR:
+                    self._touch()
+        if "bucket" in staged.ways:
+            run(tables.remember(kind))
+
+    def _contradictions(self, kind: tables.Kind) -> bool:
+        found = self.cursor.execute(tables.conflicts(kind)).fetchall()
+        if not found:
+            return False
+        if not self.writer.tolerant:
+            raise Conflict(f"{kind.name} of {found[0]}")
+        self.writer.conflicts += [f"{kind.name}, bucket {ts}" for _, ts in found]
+        self.cursor.execute("DELETE FROM rejected")
+        self.cursor.executemany("INSERT INTO rejected VALUES (?, ?)", found)
+        for table in ("print", "staged"):
+            self.cursor.execute(
+                f"DELETE FROM {table}_{kind.name} WHERE (series, ts) IN (SELECT series, ts FROM rejected)"
+            )
+        return True
+
+    # -- what follows from feature histograms
+
+    def _touch(self, table: str = "delta_histogram") -> None:
+        rows = self.cursor.execute(
+            f"SELECT DISTINCT s.component, s.environment, s.name, d.ts - d.ts % 86400 FROM {table} d "
+            "JOIN series s ON s.id = d.series WHERE s.signal = 'feature' AND s.segment = '' AND s.stage = 'production'"
+        ).fetchall()
+        self.touched |= {Touched(*row) for row in rows}
+
+    def _drift(self) -> None:
+        if not self.touched:
+            return
+        for fact in drift_facts(self.cursor, self.registry, self.writer.source, self.touched):
+            self._value(fact.series, fact.ts, fact.value, 0, KNOWN, 1)
+        self._append()
+
+    # -- events
+
+    def _events(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        stored = self._stored({(event.kind, event.key) for event in events})
+        changed: dict[tuple[str, str], dict[int, Event]] = {}
+        for event in events:
+            text = content(event)
+            if not self._first_said(event, text):
+                continue
+            key = (event.kind, event.key)
+            attempts = changed.get(key, stored.get(key, {}))
+            old = attempts.get(event.attempt)  # nothing, too, where it was taken back
+            if old is not None and (old.revision > event.revision or content(old) == text):
+                continue
+            changed.setdefault(key, dict(attempts))[event.attempt] = event
+            self._write_event(event, text)
+        for one, now in changed.items():
+            self._derived(list(stored.get(one, {}).values()), -1)
+            self._derived(list(now.values()), 1)
+
+    def _first_said(self, event: Event, text: str) -> bool:
+        key = (event.kind, event.key, event.attempt)
+        before = self.writer.events_seen.setdefault(key, text)
+        if before == text:
+            return True
+        if not self.writer.tolerant:
+            raise Conflict(f"{event.kind} {event.key}")
+        self.writer.conflicts.append(f"{event.kind} {event.key}")
+        return False
+
+    def _stored(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str], dict[int, Event]]:
+        table = pa.table({"kind": [kind for kind, _ in keys], "key": [key for _, key in keys]})
+        self.cursor.register("arriving", table)
+        rows = self.cursor.execute(
+            "SELECT kind, key, attempt, arg_max(content, load_id) FROM event SEMI JOIN arriving USING (kind, key) "
+            "WHERE source = ? GROUP BY kind, key, attempt",
+            [self.writer.source],
+        ).fetchall()
+        self.cursor.unregister("arriving")
+        found: dict[tuple[str, str], dict[int, Event]] = {}
+        for kind, key, attempt, text in rows:
+            if text:
+                found.setdefault((kind, key), {})[attempt] = event_of(text)
+        return found
+
+    def _write_event(self, event: Event, text: str) -> None:
+        until = max(event.ts, event.ts_latest or event.ts, event.ended or event.ts)
+        self.new_events.append(
+            (self.writer.source, event.kind, event.key, event.attempt, event.revision, event.ts, until,
+             list(event.components), event.environment, event.outcome, text, self.id)
+        )  # fmt: skip
+        self.rows += 1
+
+    def _flush(self) -> None:
+        """Write the rows of the small tables that have gathered, many at once."""
+        for table, rows in (("slice", self.new_slices), ("slice_load", self.told_slices), ("event", self.new_events)):
+            if rows:
+                columns = {f"c{place}": list(column) for place, column in enumerate(zip(*rows, strict=True))}
+                self.cursor.register("arriving", pa.table(columns))
+                self.cursor.execute(f"INSERT INTO {table} SELECT * FROM arriving")
+                self.cursor.unregister("arriving")
+                rows.clear()
+
+    def _derived(self, attempts: list[Event], sign: int) -> None:
+        for one in derive.contributions(attempts):
+            for component in one.components:
+                series = Series(one.signal, component=component, environment=one.environment)
+                self._value(series, one.ts, one.value, 0, KNOWN, sign)
+
+    # -- what vanished
+
+    def _vanished(self, whole: Sequence[Whole], once: Sequence[str]) -> None:
+        for signal in sorted({one.signal for one in whole}):
+            for since, until in union((one.since, one.until) for one in whole if one.signal == signal):
+                for kind in tables.KINDS.values():
+                    for width in (BUCKET, HOUR):
+                        self._unsaid(kind, width, Whole(since, until, signal))
+                if not signal:
+                    self._gone(since, until, once)
+                    self._forgotten(since, until)
+            self._append()
+
+    def _unsaid(self, kind: tables.Kind, width: int, one: Whole) -> None:
+        """Stage the negative of every bucket that this pull has not told."""
+        rows = self.cursor.execute(
+            tables.unsaid(kind, width), [self.writer.source, one.since, one.until - width, one.signal, one.signal,
+                                         list(DERIVED)],
+        ).fetchall()  # fmt: skip
+        staged = self.staged[kind.name].rows
+        keys = 2 + len(kind.keys)
+        staged += [(KNOWN, series, ts, 0, *more[: keys - 2], *(-value for value in more[keys - 2 :]))
+                   for series, ts, *more in rows]  # fmt: skip
+
+    def _gone(self, since: int, until: int, once: Sequence[str]) -> None:
+        """Take back every event that this pull has not told."""
+        rows = self.cursor.execute(
+            "SELECT kind, key, attempt, arg_max(content, load_id) FROM event WHERE source = ? GROUP BY ALL "
+            "HAVING arg_max(ts, load_id) >= ? AND arg_max(ts, load_id) < ? AND arg_max(content, load_id) <> ''",
+            [self.writer.source, since, until],
+        ).fetchall()
+        said = {(kind, key) for kind, key, _ in self.writer.events_seen}
+        left: dict[tuple[str, str], list[Event]] = {}
+        for kind, key, _, text in rows:
+            if (kind, key) not in said and kind not in once:
+                left.setdefault((kind, key), []).append(event_of(text))
+        for attempts in left.values():
+            self._derived(attempts, -1)
+            for event in attempts:
+                self._write_event(event, "")
+
+    def _forgotten(self, since: int, until: int) -> None:
+        """Take back the samples of every series that this pull has not told."""
+        written = self.cursor.execute(
+            "INSERT INTO sample SELECT p.series, p.ts, p.micros, p.run, p.step, '', ?::BIGINT FROM sample p "
+            "JOIN series s ON s.id = p.series AND s.source = ? WHERE p.ts >= ? AND p.ts < ? "
+            "AND NOT list_contains(?::INTEGER[], p.series) GROUP BY p.series, p.ts, p.micros, p.run, p.step "
+            "HAVING arg_max(p.value, p.load_id) <> ''",
+            [self.id, self.writer.source, since, until, sorted(self.writer.sampled)],
+        ).fetchone()
+        self.rows += int(written[0]) if written else 0
+
+    # -- samples and coverage
+
+    def _samples(self, samples: Sequence[Sample]) -> None:
+        if not samples:
+            return
+        newest: dict[tuple[int, int, int, str, int], str] = {}
+        for sample in samples:
+            number, _ = self.names.series(sample.series, None)
+            self.writer.sampled.add(number)
+            seconds = int(sample.ts // 1)
+            micros = round((sample.ts - seconds) * 1e6)
+            newest[number, seconds, micros, sample.run, sample.step] = repr(float(sample.value))
+        columns = list(zip(*newest, strict=True))
+        names = ("series", "ts", "micros", "run", "step")
+        table = pa.table({**dict(zip(names, columns, strict=True)), "value": list(newest.values())})
+        self.cursor.register("arriving", table)
+        changed = self.cursor.execute(
+            "INSERT INTO sample SELECT a.series, a.ts, a.micros, a.run, a.step, a.value, ?::BIGINT FROM arriving a "
+            "LEFT JOIN (SELECT series, ts, micros, run, step, arg_max(value, load_id) AS value FROM sample "
+            "SEMI JOIN arriving USING (series, ts) GROUP BY ALL) c USING (series, ts, micros, run, step) "
+            "WHERE c.value IS DISTINCT FROM a.value",
+            [self.id],
+        ).fetchone()
+        self.cursor.unregister("arriving")
+        self.rows += int(changed[0]) if changed else 0
+
+    def _cover(self, pieces: Sequence[Piece]) -> None:
+        wanted: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for piece in pieces:
+            for one in piece.covered:
+                wanted.setdefault((one.component, one.signal), []).append((one.since, one.until))
+            for gap in piece.gaps:
+                self._gap(gap)
+        for (component, signal), spans in wanted.items():
+            asked = union(spans)
+            if not asked:
+                continue
+            known = self.cursor.execute(
+                "SELECT since, until FROM coverage WHERE source = ? AND component = ? AND signal = ? "
+                "AND until >= ? AND since <= ?",
+                [self.writer.source, component, signal, asked[0][0], asked[-1][1]],
+            ).fetchall()
+            fresh = subtract(asked, union(known))
+            rows = [(self.writer.source, component, signal, since, until, self.id) for since, until in fresh]
+            if rows:
+                self.cursor.executemany("INSERT INTO coverage VALUES (?, ?, ?, ?, ?, ?)", rows)
+                self.rows += len(rows)
+
+    def _gap(self, gap: Gap) -> None:
+        row = [self.writer.source, gap.component, gap.signal, gap.since, gap.until, gap.reason]
+        known = self.cursor.execute(
+            "SELECT count(*) FROM gap WHERE source = ? AND component = ? AND signal = ? AND since = ? AND until = ? "
+            "AND reason = ?",
+            row,
+        ).fetchone()
+        if known and not known[0]:
+            self.cursor.execute("INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)", [*row, self.id])
+
+
+def _next(cursor: duckdb.DuckDBPyConnection) -> int:
+    row = cursor.execute("SELECT coalesce(max(load_id), 0) + 1 FROM load").fetchone()
+    return int(row[0]) if row else 1
