@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +18,9 @@ import duckdb
 
 from tandem.bins import Layout
 from tandem.records import Series
-from tandem.store import tables
+from tandem.store import migrate, tables
 
-VERSION = "1"
-"""Version of the store's tables; an older file is migrated after a copy, a newer one is refused."""
+VERSION = migrate.VERSION
 SPILL = "8GB"
 """What a large merge may put on disk beside the store while it runs."""
 HARDENING = (
@@ -217,6 +217,10 @@ class Registry:
         self.digests: dict[int, str] = dict(
             cursor.execute("SELECT slice, arg_max(digest, load_id) FROM slice_load GROUP BY slice").fetchall()
         )
+        self.closings: list[tuple[int, int, int]] = cursor.execute(
+            "SELECT load_id, tier, until FROM closed ORDER BY load_id"
+        ).fetchall()
+        """(load, tier, until): from that load on the tier is whole before `until`."""
         self.margins: dict[tuple[str, str], list[str]] = {}
         for component, columns, segment in cursor.execute("SELECT component, columns, segment FROM margin").fetchall():
             self.margins.setdefault((component, columns), []).append(segment)
@@ -226,6 +230,14 @@ class Registry:
                 "SELECT component, signal, name, arg_max(layout, load_id) FROM baseline GROUP BY ALL"
             ).fetchall()
         }
+
+    def closed(self, as_of: int) -> dict[int, int]:
+        """Up to when each coarse tier is whole as of a load; a tier that is not in it holds nothing for sure."""
+        found: dict[int, int] = {}
+        for load, tier, until in self.closings:
+            if load <= as_of:
+                found[tier] = max(until, found.get(tier, until))
+        return found
 
     def layout(self, number: int) -> Layout:
         """The layout of that number, categories with the values they have now."""
@@ -293,6 +305,8 @@ def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config={"allow_persistent_secrets": "false"})
     try:
         _attach(connection, path, read_only)
+        if not new and migrate.is_older(connection):
+            _migrated(connection, path, read_only)
         spill = str(path.with_name(f"{path.name}.state") / "spill").replace("'", "''")
         connection.execute(f"SET temp_directory = '{spill}'")
         connection.execute(f"SET max_temp_directory_size = '{SPILL}'")
@@ -305,6 +319,17 @@ def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         connection.close()
         raise
     return connection
+
+
+def _migrated(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> None:
+    """Bring an older store up to date, after a copy that stays beside it."""
+    if read_only:
+        raise StoreRefused(f"{path} was written by an older Tandem; run `tandem sync` once, which migrates it.")
+    connection.execute("USE memory")
+    connection.execute("DETACH store")  # its log is written into the file, so that the file alone is the copy
+    shutil.copy2(path, path.with_name(f"{path.name}.before-{VERSION}"))
+    _attach(connection, path, read_only)
+    migrate.bring_up(connection)
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> None:

@@ -5,6 +5,9 @@ CREATE TABLE meta (key VARCHAR, value VARCHAR);
 
 -- One row per committed batch; the id grows by one.
 CREATE TABLE load (load_id BIGINT, batch VARCHAR, source INTEGER, committed BIGINT, pages INTEGER, rows BIGINT);
+-- From that load on a coarse tier (3600, 86400) holds all that lies before `until`; what lies after is read from a
+-- finer one. So a source that is polled every five minutes gives an hour one row, not twelve.
+CREATE TABLE closed (tier INTEGER, until BIGINT, load_id BIGINT);
 
 -- A source is its connector and scope, not its name.
 CREATE TABLE source (id INTEGER, connector VARCHAR, scope VARCHAR);
