@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dashboard import blocks, element, frame, overview, reading, text
+from dashboard import element, frame, overview, reading, text
+from dashboard.blocks.card import card
+from dashboard.blocks.changes import change_list
+from dashboard.blocks.compared import against
+from dashboard.blocks.marks import link, state_legend
+from dashboard.blocks.matrix import matrix
+from dashboard.blocks.panel import notice, section
 from dashboard.text import hx
 from dashboard.view import View
-from tandem.shown import STATES, Cell, Detail, Line, Side
+from tandem.shown import STATES, Cell, Detail, Line, Row, Side
 
 
 def everything(view: View, side: Side) -> None:
@@ -24,16 +30,16 @@ def everything(view: View, side: Side) -> None:
     rows = tuple(row for row in found.rows if (row.service if side == "system" else row.model))
     if not rows:
         kind = "service" if side == "system" else "model"
-        element.show(blocks.note(f"No {kind} is configured: add a [[component]] of that kind to tandem.toml."), "none")
+        element.show(notice(f"No {kind} is configured: add a [[component]] of that kind to tandem.toml."), "none")
         return
-    legend = blocks.section(f"State of each {title.lower()[:-1]}", "over the whole window", more=blocks.legend())
-    element.show(legend + blocks.matrix(worst_first(rows, side), found.columns, view, (side,)), "all")
+    legend = section(f"State of each {title.lower()[:-1]}", "over the whole window", more=state_legend())
+    element.show(legend + matrix(worst_first(rows, side), found.columns, view, (side,)), "all")
 
 
-def worst_first(rows: Sequence[blocks.Row], side: Side) -> list[blocks.Row]:
+def worst_first(rows: Sequence[Row], side: Side) -> list[Row]:
     """Rows by the worst cell of one side."""
 
-    def rank(row: blocks.Row) -> tuple[int, str]:
+    def rank(row: Row) -> tuple[int, str]:
         cells = (row.system if side == "system" else row.models).values()
         worst = min((STATES.index(cell.state) for cell in cells), default=len(STATES))
         return worst, row.service if side == "system" else row.model
@@ -62,15 +68,15 @@ def cards(view: View, found: Detail) -> None:
     """One card per signal, those with an objective first."""
     shown = sorted(found.cells, key=lambda cell: cell.objective is None)
     if not shown:
-        element.show(blocks.note("Nothing has been measured of it in this window."), "cards")
+        element.show(notice("Nothing has been measured of it in this window."), "cards")
         return
-    inside = "".join(blocks.card(cell, than=blocks.against(view)) for cell in shown)
+    inside = "".join(card(cell, than=against(view)) for cell in shown)
     element.show(f'<div class="c-grid">{inside}</div>', "cards")
 
 
 def changes(view: View, found: Detail) -> None:
     """Changes of the component and of its partners, merged in order of time."""
-    listed = blocks.section("Changes to it and its partners") + blocks.changes(found.changes, view, view.zone, 10)
+    listed = section("Changes to it and its partners") + change_list(found.changes, view, view.zone, 10)
     element.show(f'<div class="x-panel">{listed}</div>', "changes")
 
 
@@ -81,11 +87,11 @@ def partners(view: View, found: Detail) -> None:
     for name in found.partners:
         page = "models" if kinds.get(name) == "model" else "services"
         tag = f'<span class="x-tag x-{"model" if page == "models" else "system"}">{page[:-1]}</span>'
-        there = blocks.link(view.link(page, component=name, version="", segment=""), name)
+        there = link(view.link(page, component=name, version="", segment=""), name)
         rows += f'<div class="w-link">{there}{tag}</div>'
     if rows:
         of = f"of {found.product}" if found.product else ""
-        element.show(f'<div class="x-panel">{blocks.section("Partners", of)}{rows}</div>', "partners")
+        element.show(f'<div class="x-panel">{section("Partners", of)}{rows}</div>', "partners")
 
 
 def cell(found: Detail, signal: str) -> Cell | None:
@@ -109,5 +115,5 @@ def under(found: Detail) -> str:
 
 def nothing(title: str, why: str, key: str) -> None:
     """An honest empty panel."""
-    inside = f'{blocks.section(title)}<p class="x-muted">{hx(why)}</p>'
+    inside = f'{section(title)}<p class="x-muted">{hx(why)}</p>'
     element.show(f'<div class="x-panel">{inside}</div>', key)

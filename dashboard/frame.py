@@ -11,7 +11,11 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from dashboard import blocks, charts, element, reading, text
+from dashboard import element, reading, text
+from dashboard.blocks.marks import link
+from dashboard.blocks.panel import ignored, notice, section, title_block
+from dashboard.charts.figure import CONFIG, Figure, RawFigure
+from dashboard.charts.zoom import chosen
 from dashboard.text import hx
 from dashboard.view import CUSTOM, RANGES, View, compact, write
 from tandem.shown import Unreadable
@@ -61,7 +65,7 @@ def header(view: View, title: str, note: str, newest: int | None, state: str = "
             st.rerun()
         age = f"data {text.age(now - newest)} old" if newest is not None else ""
         answer = element.show(
-            blocks.header(title, note, age, state, words), f"head_{view.page}", measure=True, narrow=view.narrow
+            title_block(title, note, age, state, words), f"head_{view.page}", measure=True, narrow=view.narrow
         )
         if answer.narrow is not None and bool(answer.narrow) != view.narrow:
             st.session_state["narrow"] = bool(answer.narrow)
@@ -76,16 +80,16 @@ def header(view: View, title: str, note: str, newest: int | None, state: str = "
 
 def notices(view: View) -> None:
     """What must be said once on the page: what was ignored in its address, which numbers are shown."""
-    said = blocks.ignored(view.ignored)
+    said = ignored(view.ignored)
     if view.context.trouble:
-        said += blocks.note(hx(view.context.trouble, 400))
+        said += notice(hx(view.context.trouble, 400))
     if view.as_of is not None:
-        back = blocks.link(view.link(view.page, as_of=None), "show them as they are now")
-        said += blocks.note(f"These are the numbers as of load {text.count(view.as_of)}; {back}.")
+        back = link(view.link(view.page, as_of=None), "show them as they are now")
+        said += notice(f"These are the numbers as of load {text.count(view.as_of)}; {back}.")
     if not view.context.first_done:
-        said += blocks.note(
+        said += notice(
             f"The first collection is running. Numbers appear as sources answer; "
-            f"{blocks.link(view.link('sources'), 'see how far they are')}."
+            f"{link(view.link('sources'), 'see how far they are')}."
         )
     if said:
         element.show(said, f"notices_{view.page}")
@@ -100,9 +104,9 @@ def ended(view: View, newest: int | None) -> None:
     there = view.link(view.page, **{"from": compact(end - span), "to": compact(end), "live": False})
     when = f"{text.moment(newest, view.zone)} {text.zone_name(newest, view.zone)}"
     old = text.age(view.now - newest)
-    offer = blocks.link(there, "Show the window in which it ends")
-    why = blocks.link(view.link("sources"), "see the sources")
-    element.show(blocks.note(f"The data ends {hx(when)}, {hx(old)} ago. {offer}, or {why}."), f"ended_{view.page}")
+    offer = link(there, "Show the window in which it ends")
+    why = link(view.link("sources"), "see the sources")
+    element.show(notice(f"The data ends {hx(when)}, {hx(old)} ago. {offer}, or {why}."), f"ended_{view.page}")
 
 
 def _controls(view: View) -> None:
@@ -256,33 +260,33 @@ def panel(view: View, title: str) -> Iterator[None]:
 
 def _unread(what: str, error: Exception) -> str:
     said = str(error) if isinstance(error, Unreadable) else "see the log of tandem serve"
-    return blocks.note(f"<b>{hx(what)}</b> cannot be shown: {hx(said, 300)}")
+    return notice(f"<b>{hx(what)}</b> cannot be shown: {hx(said, 300)}")
 
 
 def heading(view: View, title: str, said: str = "", more: str = "") -> None:
     """The heading of a panel around a chart; `more` is finished markup."""
-    element.show(blocks.section(title, said, more=more), f"title_{view.page}_{title}")
+    element.show(section(title, said, more=more), f"title_{view.page}_{title}")
 
 
-def chart(view: View, figure: charts.Figure, name: str, alt: str) -> None:
+def chart(view: View, figure: Figure, name: str, alt: str) -> None:
     """A chart over time; a drag across it becomes the window of the whole page."""
     key = f"{name}_{view.window.since}_{view.window.until}_{int(view.narrow)}"
     picked = st.plotly_chart(
-        charts.RawFigure(figure),
+        RawFigure(figure),
         key=key,
         on_select="rerun",
         selection_mode="box",
-        config=charts.CONFIG,
+        config=CONFIG,
         alt=alt,
         height=figure["layout"]["height"],
     )
-    ends = charts.chosen(picked, view.window)
+    ends = chosen(picked, view.window)
     if ends:
         write(view, **{"from": compact(ends[0]), "to": compact(ends[1]), "live": False})
         st.rerun()
 
 
-def picture(figure: charts.Figure, name: str, alt: str) -> None:
+def picture(figure: Figure, name: str, alt: str) -> None:
     """A chart without time: nothing to select."""
     height = figure["layout"]["height"]
-    st.plotly_chart(charts.RawFigure(figure), key=name, config=charts.CONFIG, alt=alt, height=height)
+    st.plotly_chart(RawFigure(figure), key=name, config=CONFIG, alt=alt, height=height)

@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from dashboard import blocks, charts, component, element, frame, reading, text
+from dashboard import component, element, frame, reading, text
+from dashboard.blocks.confusion import confusion_table
+from dashboard.blocks.drift import drift_table, pair_legend
+from dashboard.blocks.panel import facts, notice, section
+from dashboard.charts.drift import distribution_bars, drift_map
+from dashboard.charts.quality import quality_lines
+from dashboard.charts.segments import segment_dots
 from dashboard.text import hx
 from dashboard.view import View
 from tandem.shown import Detail, Distribution
@@ -76,11 +82,11 @@ def _quality(view: View, found: Detail) -> None:
                 "by the time of the prediction · bands: the version that served · dotted: labels are still arriving",
             )
             taken = _promoted(found)
-            figure = charts.quality(right, found.served, taken, view.window, found.step, view.zone, narrow=view.narrow)
+            figure = quality_lines(right, found.served, taken, view.window, found.step, view.zone, narrow=view.narrow)
             frame.chart(view, figure, "quality", "Share of correct predictions over time")
     measures = [(MEASURES[name], _measure(name, value)) for name, value in _measured(found)]
     if measures:
-        inside = blocks.section("Quality over the window", _labelled(found)) + blocks.facts(measures)
+        inside = section("Quality over the window", _labelled(found)) + facts(measures)
         element.show(f'<div class="x-panel">{inside}</div>', "measures")
 
 
@@ -119,10 +125,10 @@ def _drift(view: View, found: Detail) -> None:
         said = "effect against the reference, per step · hatched: not enough rows"
         frame.heading(view, "Feature drift", said)
         if any(value is not None for one in found.features for value in one.daily):
-            figure = charts.drift_map(found.features, view.window, view.zone, narrow=view.narrow)
+            figure = drift_map(found.features, view.window, view.zone, narrow=view.narrow)
             frame.chart(view, figure, "drift_map", "Drift of each feature over time; the table below has the numbers")
         chosen = found.distribution.feature if found.distribution else ""
-        element.show(blocks.drift_table(found.features, view, chosen), "drift")
+        element.show(drift_table(found.features, view, chosen), "drift")
 
 
 def _distribution(view: View, found: Detail) -> None:
@@ -132,13 +138,13 @@ def _distribution(view: View, found: Detail) -> None:
     names = tuple(one.feature for one in found.features)
     with st.container(border=True):
         frame.heading(
-            view, "Reference and current", "share of rows in each bin", blocks.pair(shown.n_reference, shown.n_current)
+            view, "Reference and current", "share of rows in each bin", pair_legend(shown.n_reference, shown.n_current)
         )
         st.session_state[frame.widget(view, "selected")] = shown.feature
         frame.select(view, "selected", names, "", "stretch", {})
         if view.selected and view.selected != shown.feature:
-            element.show(blocks.note(f"There is no feature {hx(view.selected, 60)} in this window."), "unselected")
-        figure = charts.distribution(shown, narrow=view.narrow)
+            element.show(notice(f"There is no feature {hx(view.selected, 60)} in this window."), "unselected")
+        figure = distribution_bars(shown, narrow=view.narrow)
         frame.picture(figure, "distribution", "Share of rows in each bin of the feature, reference and this window")
         missing = _missing(shown)
         if missing:
@@ -200,7 +206,7 @@ def _segments(view: View, found: Detail) -> None:
     right = component.line(found, "outcome", "error")
     with st.container(border=True):
         frame.heading(view, "Accuracy by segment", "bars are 95 % intervals · dashed: the target")
-        figure = charts.segments(found.segments, right.target if right else None, narrow=view.narrow)
+        figure = segment_dots(found.segments, right.target if right else None, narrow=view.narrow)
         frame.picture(figure, "segments", "Accuracy by segment with its interval")
 
 
@@ -208,7 +214,5 @@ def _confusion(found: Detail) -> None:
     if not found.confusion:
         return
     total = text.plural(sum(found.confusion.values()), "labelled prediction")
-    inside = blocks.section("Confusion matrix", f"{total} · rows are the actual class") + blocks.confusion(
-        found.confusion
-    )
+    inside = section("Confusion matrix", f"{total} · rows are the actual class") + confusion_table(found.confusion)
     element.show(f'<div class="x-panel">{inside}</div>', "confusion")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dashboard import blocks, charts, element, frame, reading, text
+from dashboard import element, frame, reading, text
+from dashboard.blocks.card import sides
+from dashboard.blocks.changes import change_list
+from dashboard.blocks.marks import link, state_legend
+from dashboard.blocks.matrix import matrix
+from dashboard.blocks.panel import first_steps, notice, section
+from dashboard.charts.timeline import timeline
 from dashboard.view import View
 from tandem.shown import Overview, Row
 
@@ -31,13 +37,13 @@ def _state(view: View, found: Overview) -> None:
         names = ", ".join(text.hx(name, 60) for name in found.late[:4])
         more = f" and {len(found.late) - 4} more" if len(found.late) > 4 else ""
         said = "Late" if view.context.first_done else "Still collecting"
-        late = blocks.note(f"{said}: {names}{more}. {blocks.link(view.link('sources'), 'See the sources')}.")
+        late = notice(f"{said}: {names}{more}. {link(view.link('sources'), 'See the sources')}.")
     said = "worst first · over the whole window"
     parts = (
         late,
-        blocks.sides(found, view),
-        blocks.section("State of each product", said, more=blocks.legend()),
-        blocks.matrix(_shown_rows(found, view), found.columns, view, view.sides),
+        sides(found, view),
+        section("State of each product", said, more=state_legend()),
+        matrix(_shown_rows(found, view), found.columns, view, view.sides),
     )
     element.show('<div class="x-stack">' + "".join(part for part in parts if part) + "</div>", "overview")
 
@@ -51,13 +57,13 @@ def _timeline(view: View, found: Overview) -> None:
     lines = tuple(
         line for line in found.lines if line.side in view.sides and any(point is not None for point in line.points)
     )
-    figure = charts.timeline(lines, found.changes, view.window, found.step, view.zone, narrow=view.narrow)
+    figure = timeline(lines, found.changes, view.window, found.step, view.zone, narrow=view.narrow)
     alt = (
         f"{' and '.join(line.title for line in lines) or 'No line'} over time, "
         f"with {text.plural(len(found.changes), 'change')}; the changes are listed below"
     )
     frame.chart(view, figure, "timeline", text.clean(alt))
-    listed = blocks.changes(found.changes, view, view.zone, wide=True)
+    listed = change_list(found.changes, view, view.zone, wide=True)
     if found.truncated:
         listed += f'<p class="m-more">{text.count(found.truncated)} more changes are counted but not drawn.</p>'
     element.show(listed, "changes")
@@ -68,8 +74,8 @@ def first_step(view: View) -> None:
     configured = bool(view.context.config.components)
     said = "The store is open and empty: nothing has been collected or imported yet."
     init = "<code>tandem init</code> writes a commented tandem.toml; name your components and sources there."
-    sync = f"<code>tandem sync</code> pulls what is configured; {blocks.link(view.link('sources'), 'see the sources')}."
+    sync = f"<code>tandem sync</code> pulls what is configured; {link(view.link('sources'), 'see the sources')}."
     load = "<code>tandem import PATH</code> reads an exported file: a prediction log, JUnit, GitHub or Prometheus JSON."
     demo = "<code>tandem demo</code> opens a sample company beside this one, to look around."
     steps = (sync, load, demo) if configured else (init, load, demo)
-    element.show(blocks.steps("Nothing here yet", said, steps), f"first_{view.page}")
+    element.show(first_steps("Nothing here yet", said, steps), f"first_{view.page}")

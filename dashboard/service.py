@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import charts, component, frame, model, reading
+from dashboard import component, frame, model, reading, text
+from dashboard.charts.failures import failure_bars
+from dashboard.charts.latency import latency_map, percentiles
 from dashboard.view import View
 from tandem.shown import Detail
 
@@ -42,14 +44,14 @@ def _latency(view: View, found: Detail) -> None:
     if band is None or not any(any(column) for column in band.counts):
         component.nothing("Latency", "No latency histogram was collected in this window.", "latency")
         return
-    aim = f" · dashed line: the objective, {charts.text.seconds(limit)}" if limit is not None else ""
+    aim = f" · dashed line: the objective, {text.seconds(limit)}" if limit is not None else ""
     with st.container(border=True):
         frame.heading(view, "Latency distribution", f"share of requests per bin{aim}")
-        figure = charts.latency_map(band, view.window, view.zone, limit, narrow=view.narrow)
+        figure = latency_map(band, view.window, view.zone, limit, narrow=view.narrow)
         frame.chart(view, figure, "latency_map", "Share of requests per latency bin over time")
     with st.container(border=True):
         frame.heading(view, "Latency percentiles", "merged from the same histograms")
-        figure = charts.percentiles(band, view.window, view.zone, limit, narrow=view.narrow)
+        figure = percentiles(band, view.window, view.zone, limit, narrow=view.narrow)
         frame.chart(view, figure, "percentiles", "Latency percentiles over time")
 
 
@@ -59,8 +61,8 @@ def _failures(view: View, found: Detail) -> None:
         component.nothing("Failed requests", "No requests were counted in this window.", "failures")
         return
     what = "requests" if component.line(found, "request_success") else "checks"
-    said = f"the target allows {charts.text.share(1 - good.target)}" if good.target is not None else "no target"
+    said = f"the target allows {text.share(1 - good.target)}" if good.target is not None else "no target"
     with st.container(border=True):
         frame.heading(view, f"Failed {what}", f"share of {what} · {said}")
-        figure = charts.failures(good, view.window, found.step, view.zone, narrow=view.narrow)
+        figure = failure_bars(good, view.window, found.step, view.zone, narrow=view.narrow)
         frame.chart(view, figure, "failures", f"Share of {what} that failed over time")

@@ -6,7 +6,8 @@ from collections import Counter
 
 import streamlit as st
 
-from dashboard import blocks, element, frame, overview, reading, text
+from dashboard import element, frame, overview, reading, text
+from dashboard.blocks.sources import received, source_table
 from dashboard.text import md
 from dashboard.view import View
 from tandem.shown import Sources
@@ -27,9 +28,9 @@ def show(view: View) -> None:
         return
     ordered = sorted(found.sources, key=lambda one: WORST.index(one.state) if one.state in WORST else 0)
     with frame.panel(view, "Sources"):
-        element.show(blocks.source_table(ordered, view, not view.context.first_done), "sources")
+        element.show(source_table(ordered, view, not view.context.first_done), "sources")
     with frame.panel(view, "Data received"):
-        strips = blocks.received(ordered, found.window.since, found.window.until, view.zone)
+        strips = received(ordered, found.window.since, found.window.until, view.zone)
         element.show(strips, "received")
     for one in ordered:
         if one.paste:

@@ -236,12 +236,12 @@ def test_a_mistake_of_ours_is_not_hidden(open_page: Open) -> None:
 
 
 def test_one_panel_fails_and_the_others_stand(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dashboard import charts
+    from dashboard import overview
 
     def broken(*args: object, **more: object) -> None:
         raise ValueError("no such lane")
 
-    monkeypatch.setattr(charts, "timeline", broken)
+    monkeypatch.setattr(overview, "timeline", broken)
     test = open_page()
     assert not test.exception
     assert "What changed, and when cannot be shown" in words(test)
@@ -441,10 +441,10 @@ def test_the_environment_control_stands_where_there_is_more_than_one(open_page: 
 
 
 def test_few_values_are_steps_and_many_a_line() -> None:
-    from dashboard import blocks
+    from dashboard.blocks.spark import spark
 
     def drawn(values: tuple[float | None, ...]) -> list[str]:
-        return re.findall(r'class="v-line" d="([^"]*)"', blocks.spark(values, None))
+        return re.findall(r'class="v-line" d="([^"]*)"', spark(values, None))
 
     assert drawn((0.5, 1.0)) == ["M0 38L100 38L100 2L200 2"]
     assert drawn((0.5, None, 1.0, None)) == ["M0 38L50 38M100 2L150 2"]

@@ -15,7 +15,16 @@ import plotly.graph_objects as go
 import plotly.io
 import pytest
 
-from dashboard import charts
+from dashboard.charts.axes import MOST, shrunk, ticks
+from dashboard.charts.drift import distribution_bars, drift_map
+from dashboard.charts.failures import failure_bars
+from dashboard.charts.figure import BAD, Figure, RawFigure
+from dashboard.charts.latency import latency_map, percentiles
+from dashboard.charts.line import line_traces
+from dashboard.charts.quality import quality_lines
+from dashboard.charts.segments import segment_dots
+from dashboard.charts.timeline import PHONE, WIDE, _lane, labels, timeline
+from dashboard.charts.zoom import chosen
 from tandem.shown import Change, Distribution, Served, Window
 from tests import screens
 
@@ -25,21 +34,21 @@ CASES = [(kind, window, narrow) for kind in ("full", "silent", "single", "crowd"
          for window in (DAY, MONTH, Window(DAY.until - 300, DAY.until)) for narrow in (False, True)]  # fmt: skip
 
 
-def every_figure(kind: str, window: Window, narrow: bool) -> list[charts.Figure]:
+def every_figure(kind: str, window: Window, narrow: bool) -> list[Figure]:
     overview, _, detail = screens.ENGINES[kind]
     found, one = overview(window, screens.NOW), detail("fraud-score", window, screens.NOW)
-    figures = [charts.timeline(found.lines, found.changes, window, found.step, UTC, narrow=narrow)]
+    figures = [timeline(found.lines, found.changes, window, found.step, UTC, narrow=narrow)]
     for line in found.lines:
-        figures.append(charts.failures(line, window, found.step, UTC, narrow=narrow))
+        figures.append(failure_bars(line, window, found.step, UTC, narrow=narrow))
         promoted = [("v1", window.since + 60)]
-        figures.append(charts.quality(line, one.served, promoted, window, found.step, UTC, narrow=narrow))
+        figures.append(quality_lines(line, one.served, promoted, window, found.step, UTC, narrow=narrow))
     band = screens.band((window.until - window.since) // 300)
-    figures.append(charts.latency_map(band, window, UTC, 0.3, narrow=narrow))
-    figures.append(charts.percentiles(band, window, UTC, None, narrow=narrow))
-    figures.append(charts.drift_map(one.features, window, UTC, narrow=narrow))
+    figures.append(latency_map(band, window, UTC, 0.3, narrow=narrow))
+    figures.append(percentiles(band, window, UTC, None, narrow=narrow))
+    figures.append(drift_map(one.features, window, UTC, narrow=narrow))
     if one.distribution:
-        figures.append(charts.distribution(one.distribution, narrow=narrow))
-    figures.append(charts.segments(one.segments, 0.94, narrow=narrow))
+        figures.append(distribution_bars(one.distribution, narrow=narrow))
+    figures.append(segment_dots(one.segments, 0.94, narrow=narrow))
     return figures
 
 
@@ -50,7 +59,7 @@ def test_plotly_accepts_every_figure_and_nothing_exceeds_its_pixels(kind: str, w
         orjson.dumps(figure)
         for trace in figure["data"]:
             if "y" in trace and trace["type"] == "scatter" and "x0" in trace:
-                assert len(trace["y"]) <= charts.MOST
+                assert len(trace["y"]) <= MOST
             if trace["type"] == "scatter":
                 assert trace["mode"]
         assert all(
@@ -60,14 +69,14 @@ def test_plotly_accepts_every_figure_and_nothing_exceeds_its_pixels(kind: str, w
 
 
 def test_a_raw_figure_is_what_streamlit_sends() -> None:
-    figure = charts.timeline(screens.lines(), screens.changes(DAY), DAY, 300, UTC)
-    sent = json.loads(plotly.io.to_json(charts.RawFigure(figure), validate=False))
+    figure = timeline(screens.lines(), screens.changes(DAY), DAY, 300, UTC)
+    sent = json.loads(plotly.io.to_json(RawFigure(figure), validate=False))
     assert sent == json.loads(orjson.dumps(figure))
-    assert isinstance(charts.RawFigure(figure), go.Figure)
+    assert isinstance(RawFigure(figure), go.Figure)
 
 
 def test_one_time_axis_and_three_parts_that_do_not_touch() -> None:
-    figure = charts.timeline(screens.lines(), screens.changes(DAY), DAY, 300, UTC)["layout"]
+    figure = timeline(screens.lines(), screens.changes(DAY), DAY, 300, UTC)["layout"]
     assert [key for key in figure if key.startswith("xaxis")] == ["xaxis"]
     domains = sorted(figure[name]["domain"] for name in ("yaxis", "yaxis2", "yaxis3"))
     assert all(low[1] < high[0] for low, high in pairwise(domains))
@@ -75,7 +84,7 @@ def test_one_time_axis_and_three_parts_that_do_not_touch() -> None:
 
 
 def test_times_are_regular_steps_in_the_middle_of_their_buckets() -> None:
-    trace = charts.timeline(screens.lines(), (), DAY, 300, UTC)["data"][0]
+    trace = timeline(screens.lines(), (), DAY, 300, UTC)["data"][0]
     assert "x" not in trace
     assert (trace["x0"], trace["dx"]) == ((DAY.since + 150) * 1000, 300_000)
 
@@ -83,18 +92,18 @@ def test_times_are_regular_steps_in_the_middle_of_their_buckets() -> None:
 def test_steps_lie_on_their_own_grid_also_in_a_ragged_window() -> None:
     ragged = Window(DAY.since + 1500, DAY.until + 1500)
     line = replace(screens.lines()[0], points=(0.999,) * 13, step=7200)
-    trace = charts.timeline((line,), (), ragged, 300, UTC)["data"][0]
+    trace = timeline((line,), (), ragged, 300, UTC)["data"][0]
     assert (trace["x0"], trace["dx"]) == ((DAY.since + 3600) * 1000, 7_200_000)
-    bars = charts.failures(line, ragged, 300, UTC)["data"][0]
+    bars = failure_bars(line, ragged, 300, UTC)["data"][0]
     assert bars["x0"] == trace["x0"]
-    heat = charts.latency_map(replace(screens.band(13), step=7200), ragged, UTC, 0.3)["data"][0]
-    lines = charts.percentiles(replace(screens.band(13), step=7200), ragged, UTC, 0.3)["data"][0]
+    heat = latency_map(replace(screens.band(13), step=7200), ragged, UTC, 0.3)["data"][0]
+    lines = percentiles(replace(screens.band(13), step=7200), ragged, UTC, 0.3)["data"][0]
     assert (heat["x0"], heat["dx"]) == (lines["x0"], lines["dx"]) == (trace["x0"], trace["dx"])
 
 
 def test_steps_without_a_histogram_are_blank() -> None:
     band = screens.band(3)
-    heat = charts.latency_map(replace(band, counts=(band.counts[0], (), band.counts[2])), DAY, UTC, 0.3)["data"][0]
+    heat = latency_map(replace(band, counts=(band.counts[0], (), band.counts[2])), DAY, UTC, 0.3)["data"][0]
     assert [row[1] for row in heat["z"]] == [None] * len(heat["z"])
 
 
@@ -102,8 +111,8 @@ def test_thinning_keeps_the_worst_and_the_gaps() -> None:
     values = [1.0] * 5000
     values[3210] = 0.5
     values[:100] = [None] * 100
-    thin, step = charts.shrunk(values, 300)
-    assert len(thin) <= charts.MOST
+    thin, step = shrunk(values, 300)
+    assert len(thin) <= MOST
     assert min(v for v in thin if v is not None) == 0.5
     assert thin[0] is None
     assert step == 300 * 9
@@ -112,7 +121,7 @@ def test_thinning_keeps_the_worst_and_the_gaps() -> None:
 def boxes(window: Window, changes: tuple[Change, ...], width: int) -> list[tuple[str, float, float, float]]:
     scale = width / (window.until - window.since)
     found = []
-    for note in charts.labels(changes, window, width):
+    for note in labels(changes, window, width):
         x = (note["x"] / 1000 - window.since) * scale
         room = len(note["text"]) * 6.2
         left = x - 9 - room if note["xanchor"] == "right" else x + 9
@@ -120,13 +129,13 @@ def boxes(window: Window, changes: tuple[Change, ...], width: int) -> list[tuple
     return found
 
 
-@pytest.mark.parametrize("width", [charts.WIDE, charts.PHONE])
+@pytest.mark.parametrize("width", [WIDE, PHONE])
 def test_labels_cross_neither_each_other_nor_an_event_line(width: int) -> None:
     changes = screens.changes(DAY)
     placed = boxes(DAY, changes, width)
     assert placed
     scale = width / (DAY.until - DAY.since)
-    lines = [((c.ts - DAY.since) * scale, charts._lane(c)) for c in changes if c.kind == "promotion"]
+    lines = [((c.ts - DAY.since) * scale, _lane(c)) for c in changes if c.kind == "promotion"]
     for i, (name, lane, left, right) in enumerate(placed):
         assert left >= -1, name
         assert right <= width + 1, name
@@ -137,13 +146,13 @@ def test_labels_cross_neither_each_other_nor_an_event_line(width: int) -> None:
 
 
 def test_the_incident_is_named_even_between_lines() -> None:
-    assert any(note["text"].startswith("INC-482") for note in charts.labels(screens.changes(DAY), DAY, charts.WIDE))
+    assert any(note["text"].startswith("INC-482") for note in labels(screens.changes(DAY), DAY, WIDE))
 
 
 @pytest.mark.parametrize("span", [300, 3600, 21600, 86400, 86400 * 7, 86400 * 30, 86400 * 365 * 5])
 @pytest.mark.parametrize("zone", [UTC, ZoneInfo("America/New_York"), ZoneInfo("Asia/Kolkata")])
 def test_ticks_are_few_inside_and_rising(span: int, zone: Any) -> None:
-    values, texts = charts.ticks(DAY.until - span, DAY.until, zone, 10)
+    values, texts = ticks(DAY.until - span, DAY.until, zone, 10)
     assert 1 <= len(values) <= 12
     assert values == sorted(set(values))
     assert all(DAY.until - span <= value / 1000 <= DAY.until for value in values)
@@ -151,7 +160,7 @@ def test_ticks_are_few_inside_and_rising(span: int, zone: Any) -> None:
 
 
 def test_ticks_name_the_day_where_it_changes() -> None:
-    _, texts = charts.ticks(DAY.since, DAY.until, UTC, 10)
+    _, texts = ticks(DAY.since, DAY.until, UTC, 10)
     assert texts[0] == "18:00<br>19 Nov"
     assert "00:00<br>20 Nov" in texts
     assert texts[-1] == "18:00"
@@ -159,13 +168,13 @@ def test_ticks_name_the_day_where_it_changes() -> None:
 
 def test_ticks_survive_the_clocks_going_back() -> None:
     zone = ZoneInfo("Europe/Berlin")
-    values, texts = charts.ticks(1_792_886_400, 1_792_886_400 + 86400, zone, 10)
+    values, texts = ticks(1_792_886_400, 1_792_886_400 + 86400, zone, 10)
     assert values == sorted(set(values))
     assert len(texts) == len(set(zip(values, texts, strict=True)))
 
 
 def test_immature_steps_are_dotted() -> None:
-    traces = charts.line_traces(screens.lines()[1], DAY, 300, "y")
+    traces = line_traces(screens.lines()[1], DAY, 300, "y")
     assert [trace["line"].get("dash") for trace in traces] == [None, "dot"]
     cut = len(traces[0]["y"])
     assert all(value is None for value in traces[1]["y"][: cut - 1])
@@ -173,7 +182,7 @@ def test_immature_steps_are_dotted() -> None:
 
 def test_a_single_point_is_visible() -> None:
     line = replace(screens.lines()[0], points=(None, 0.99, None))
-    assert charts.line_traces(line, DAY, 300, "y")[0]["mode"] == "lines+markers"
+    assert line_traces(line, DAY, 300, "y")[0]["mode"] == "lines+markers"
 
 
 def picked(*x: Any) -> Any:
@@ -181,15 +190,15 @@ def picked(*x: Any) -> Any:
 
 
 def test_a_drag_becomes_whole_buckets_inside_the_window() -> None:
-    assert charts.chosen(picked("2026-11-20 10:02:11.5", "2026-11-20 11:58:00"), DAY) == (1_795_168_800, 1_795_176_000)
-    assert charts.chosen(picked("2026-11-20 11:58:00", "2026-11-20 10:02:11.5"), DAY) == (1_795_168_800, 1_795_176_000)
-    assert charts.chosen(picked(DAY.since * 1000 - 5e6, DAY.until * 1000 + 5e6), DAY) is None
-    assert charts.chosen(SimpleNamespace(selection=SimpleNamespace(box=[])), DAY) is None
-    assert charts.chosen(None, DAY) is None
+    assert chosen(picked("2026-11-20 10:02:11.5", "2026-11-20 11:58:00"), DAY) == (1_795_168_800, 1_795_176_000)
+    assert chosen(picked("2026-11-20 11:58:00", "2026-11-20 10:02:11.5"), DAY) == (1_795_168_800, 1_795_176_000)
+    assert chosen(picked(DAY.since * 1000 - 5e6, DAY.until * 1000 + 5e6), DAY) is None
+    assert chosen(SimpleNamespace(selection=SimpleNamespace(box=[])), DAY) is None
+    assert chosen(None, DAY) is None
 
 
 def test_latency_shares_add_up_and_the_objective_lies_between_bins() -> None:
-    figure = charts.latency_map(screens.band(288), DAY, UTC, 0.3)
+    figure = latency_map(screens.band(288), DAY, UTC, 0.3)
     columns = list(zip(*figure["data"][0]["z"], strict=True))
     assert all(abs(sum(column) - 1) < 0.01 for column in columns)
     names = figure["layout"]["yaxis"]["ticktext"]
@@ -198,21 +207,21 @@ def test_latency_shares_add_up_and_the_objective_lies_between_bins() -> None:
 
 
 def test_bars_over_the_limit_stand_out() -> None:
-    figure = charts.failures(screens.lines()[0], DAY, 300, UTC)
+    figure = failure_bars(screens.lines()[0], DAY, 300, UTC)
     trace = figure["data"][0]
     over = [value is not None and value > 0.001 for value in trace["y"]]
     assert any(over)
     assert not all(over)
-    assert [colour == charts.BAD for colour in trace["marker"]["color"]] == over
+    assert [colour == BAD for colour in trace["marker"]["color"]] == over
 
 
 def test_what_was_not_seen_of_a_feature_is_hatched() -> None:
-    heat, marks = charts.drift_map(screens.features(), DAY, UTC)["data"]
+    heat, marks = drift_map(screens.features(), DAY, UTC)["data"]
     missing = sum(value is None for row in heat["z"] for value in row)
     assert missing == 2
     assert len(marks["x"]) % missing == 0
     alone = [replace(screens.features()[0], daily=(0.1, None), step=43_200)]
-    marks = charts.drift_map(alone, DAY, UTC)["data"][1]["x"]
+    marks = drift_map(alone, DAY, UTC)["data"][1]["x"]
     assert len(marks) == 30
     assert all(DAY.since <= ts / 1000 <= DAY.until + 43_200 for ts in marks)
 
@@ -220,7 +229,7 @@ def test_what_was_not_seen_of_a_feature_is_hatched() -> None:
 def test_a_band_for_each_version_that_served_and_a_line_for_a_promotion() -> None:
     middle = (DAY.since + DAY.until) // 2
     served = (Served("11", DAY.since - 900, middle), Served("12", middle, DAY.until))
-    figure = charts.quality(screens.lines()[1], served, [("12", middle)], DAY, 300, UTC)
+    figure = quality_lines(screens.lines()[1], served, [("12", middle)], DAY, 300, UTC)
     bands = [shape for shape in figure["layout"]["shapes"] if shape["type"] == "rect"]
     assert [(band["x0"], band["x1"]) for band in bands] == [
         (DAY.since * 1000, middle * 1000), (middle * 1000, DAY.until * 1000)
@@ -233,7 +242,7 @@ def test_a_band_for_each_version_that_served_and_a_line_for_a_promotion() -> Non
 
 def test_a_distribution_is_two_bars_for_each_bin_with_whole_names_on_hover() -> None:
     found = Distribution("city", "category", ("a" * 40, "b"), (0.25, 0.75), (0.5, 0.5), 100, 50)
-    figure = charts.distribution(found, narrow=True)
+    figure = distribution_bars(found, narrow=True)
     reference, current = figure["data"]
     assert (reference["y"], current["y"]) == ([0.25, 0.75], [0.5, 0.5])
     assert current["customdata"][0] == "a" * 40
@@ -243,5 +252,5 @@ def test_a_distribution_is_two_bars_for_each_bin_with_whole_names_on_hover() -> 
 def test_many_bins_of_a_number_have_few_names() -> None:
     labels = tuple(f"< {i}" for i in range(30))
     found = Distribution("amount", "number", labels, (1 / 30,) * 30, (1 / 30,) * 30, 100, 50)
-    assert len(charts.distribution(found)["layout"]["xaxis"]["ticktext"]) <= 12
-    assert len(charts.distribution(found, narrow=True)["layout"]["xaxis"]["ticktext"]) <= 6
+    assert len(distribution_bars(found)["layout"]["xaxis"]["ticktext"]) <= 12
+    assert len(distribution_bars(found, narrow=True)["layout"]["xaxis"]["ticktext"]) <= 6

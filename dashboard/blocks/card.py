@@ -1,0 +1,128 @@
+"""Cards: value, of what, target, budget left, burn, sparkline, state; the same grammar on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dashboard import text
+from dashboard.blocks.compared import against, moved
+from dashboard.blocks.marks import CLASSES, NONE, PAGES, SIDES, WORDS, chip, hidden, link, unknown, untargeted
+from dashboard.blocks.panel import section
+from dashboard.blocks.spark import budget, spark
+from dashboard.text import hx
+from dashboard.view import View
+from tandem.shown import Card, Cell, Overview
+
+
+def card_value(cell: Cell) -> tuple[str, str]:
+    """The large number of a card and its unit: the share of good where there is one."""
+    shown = text.share(cell.good / cell.total) if cell.good is not None and cell.total else cell.text
+    if cell.value is None and not cell.total:
+        return NONE, ""
+    number, _, unit = shown.replace(text.NARROW, " ").rpartition(" ")
+    return (number, unit) if number and not unit[:1].isdigit() else (shown, "")
+
+
+def budget_words(cell: Cell) -> str:
+    """Budget left and burn, as text."""
+    objective = cell.objective
+    if objective is None:
+        return ""
+    if objective.budget_left is None:
+        return hx(cell.reason or "budget not known")
+    left = objective.budget_left
+    said = (
+        f"{text.digits(abs(left) * 100, 2 if abs(left) < 1 else 3)}{text.NARROW}% {'overspent' if left < 0 else 'left'}"
+    )
+    return f"<b>{said}</b>{_burn(objective.burn)}"
+
+
+def _burn(burn: Mapping[str, float | None]) -> str:
+    window = next((name for name in ("6h", "1h", "1d", "3d", *burn) if burn.get(name) is not None), None)
+    if not window:
+        return ""
+    rate = text.burn(burn[window])
+    return f'<span class="c-dot"> · </span><span class="c-burn" title="over {hx(window)}">burn {rate}</span>'
+
+
+def _card_moved(shown: Cell, than: str) -> str:
+    """What the large number of a card has moved; direction is an arrow and a word, never a state's colour."""
+    then = shown.compared
+    if not than or then is None:
+        return ""
+    if shown.value is not None and then.value is not None:
+        arrow, said = moved(shown.value - then.value, "share")
+    else:
+        arrow, said = moved(then.change, then.unit, then.total) if then.unit == "count" else ("", "")
+    if not arrow:
+        return f'<span class="c-moved">nothing to compare with {hx(than)}</span>'
+    mark = f'<span aria-hidden="true">{arrow} </span>{hidden({"▲": "up ", "▼": "down "}.get(arrow, ""))}'
+    return f'<span class="c-moved"><b>{mark}{hx(said)}</b> against {hx(than)}</span>'
+
+
+def card(shown: Cell, href: str = "", *, attention: int = 0, components: int = 0, than: str = "") -> str:
+    """One card: name and state; value; what it counts and the target; what it moved; budget left and burn."""
+    number, unit = card_value(shown)
+    objective = shown.objective
+    aim = ""
+    if objective:
+        aim = f'<span class="c-aim">target {text.target(objective.target)}, {hx(objective.window)}</span>'
+    bar = budget(objective.budget_left) if objective and objective.budget_left is not None else ""
+    mark = chip(shown.state, WORDS[shown.state] if shown.state != "unknown" else unknown(shown))
+    if untargeted(shown):
+        mark = '<span class="x-muted">no target</span>'
+    whose = f' title="Budget of {hx(shown.component)}, the worst of {components}"' if components > 1 else ""
+    tag, link_to = ("a", f' data-go href="{hx(href, 4000)}"') if href else ("div", "")
+    foot = ""
+    if objective:
+        named = hx(shown.component, 60) if components > 1 else '<span aria-hidden="true">Budget</span>'
+        foot = (
+            f'<span class="c-foot"><span class="c-whose">{hidden("Error budget ")}{named}</span>{bar}'
+            f'<span class="c-left">{budget_words(shown)}</span></span>'
+        )
+    plain = "" if objective or any(value is not None for value in shown.spark) else " c-plain"
+    extra = f"; {attention} of {components} need attention" if attention else ""
+    return (
+        f'<{tag} class="c-card x-{shown.side} {CLASSES[shown.state]}{plain}"{link_to}{whose}>'
+        f'<span class="c-top"><span class="c-name">{hx(shown.title)}</span>{mark}</span>'
+        f'<span><span class="c-value">{hx(number)}<small>{hx(unit)}</small></span>'
+        f'<span class="c-of"><span>{hx(shown.of)}</span>{aim}{hidden(extra) if extra else ""}</span></span>'
+        f"{spark(shown.spark, shown.spark_target, shown.immature, shown.compared.spark if shown.compared else ())}"
+        f"{_card_moved(shown, than)}{foot}</{tag}>"
+    )
+
+
+def sides(overview: Overview, view: View) -> str:
+    """System left, model right, the same grammar on both."""
+    parts = []
+    counts = {"system": (overview.services, "service"), "model": (overview.models, "model")}
+    for side in view.sides:
+        many, one = counts[side]
+        attention = overview.attention.get(side, 0)
+        said = text.plural(many, one) + (
+            f" · {attention} need{'s' if attention == 1 else ''} attention" if attention else ""
+        )
+        cards = "".join(_side_card(one_card, view) for one_card in overview.cards.get(side, ()))
+        inside = f'<div class="c-grid">{cards}</div>' if cards else f'<p class="x-muted">{_no_cards(side, many)}</p>'
+        parts.append(
+            f'<section class="x-{side}">{section(SIDES[side], said, side, _only(side, view))}{inside}</section>'
+        )
+    return f'<div class="c-sides{" c-one" if len(parts) == 1 else ""}">{"".join(parts)}</div>'
+
+
+def _only(side: str, view: View) -> str:
+    """A link to this side alone, or back to both."""
+    if len(view.sides) == 1:
+        return link(view.link(view.page, side=""), "both sides", "s-only x-link")
+    return link(view.link(view.page, side=side), f"{side} only", "s-only x-link")
+
+
+def _no_cards(side: str, many: int) -> str:
+    if many:
+        return "Nothing has been measured yet in this window."
+    return f"No {'model' if side == 'model' else 'service'} is configured: add one to tandem.toml."
+
+
+def _side_card(shown: Card, view: View) -> str:
+    href = view.link(PAGES[shown.cell.side], component=shown.cell.component)
+    return card(shown.cell, href, attention=shown.attention, components=shown.components, than=against(view))
