@@ -1,6 +1,7 @@
 """Drift between two histograms: distances, their noise floors, and one rule for the verdict.
 
-Measures: PSI (Lewis 1994), Jensen-Shannon distance in base 2, Kolmogorov-Smirnov, normed Wasserstein, chi-square.
+Measures: PSI (Lewis 1994), Jensen-Shannon distance in base 2, Hellinger, total variation, L-infinity,
+Kolmogorov-Smirnov, normed Wasserstein, chi-square.
 Many features at once: Benjamini-Hochberg (1995).
 """
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tandem.bins import MISSING, ZERO, Layout, aligned, bounds, columns, total
+from tandem.chances import benjamini_hochberg, chi_square_95, chi_square_sf, kolmogorov
 
 if TYPE_CHECKING:
     from tandem.records import Histogram
@@ -27,7 +29,6 @@ MODERATE = 0.1
 """Effect above which there is drift."""
 MAJOR = 0.25
 """Effect above which drift is major."""
-FALSE_DISCOVERIES = 0.05
 
 NO_DRIFT, DRIFT, NOT_ENOUGH = 1, 0, -1
 """What `hours` answers: good, bad, left out."""
@@ -45,7 +46,9 @@ class Comparison:
     `effect` is the measure that decides: JS distance for categories, normed Wasserstein (in reference standard
     deviations) for numbers, JS distance for a number that was constant in the reference. `noise_floor` is the 95 %
     value of `effect` when nothing changed. `p`: chi-square for categories, asymptotic two-sample KS for numbers.
-    `bound`: how much larger than `ks` the KS distance of the values themselves can be.
+    `bound`: how much larger than `ks` the KS distance of the values themselves can be. `wasserstein_bound`: how far
+    from `wasserstein` the normed Wasserstein distance of the values can lie, whatever they are inside their bins;
+    None where an open bin keeps no sum.
     """
 
     type: Literal["number", "category"]
@@ -60,6 +63,10 @@ class Comparison:
     effect: float | None = None
     noise_floor: float | None = None
     bound: float | None = None
+    wasserstein_bound: float | None = None
+    hellinger: float | None = None
+    total_variation: float | None = None
+    l_infinity: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +74,8 @@ class _Shape:
     """A reference cut into columns: counts, and where the mass of each column lies.
 
     `grid` has the bounds of the columns (None for categories); `means` the mean of each column where sums are kept.
-    `deviation` is the population standard deviation, `roughness` the noise floor of normed Wasserstein at
+    `opened` says whether the first and the last column have no end. `deviation` is the population standard deviation,
+    `within` the part of its square that lies inside the columns, `roughness` the noise floor of normed Wasserstein at
     1/n + 1/m = 1.
     """
 
@@ -75,15 +83,17 @@ class _Shape:
     grid: Array | None
     means: Array | None
     scale: float
+    opened: tuple[bool, bool]
     deviation: float
+    within: float
     roughness: float
 
 
 def compare(reference: Histogram, current: Histogram, deviation: float | None = None) -> Comparison:
     """All measures between two histograms, on the bins they share; missing values are left out.
 
-    `deviation`: the reference's population standard deviation where it is known; else it is read from the bins, which
-    is within 2 % unless a tail is so heavy that its largest values make most of the variance. Raises NoSharedEdge.
+    `deviation`: the reference's population standard deviation where it is known; else it is read from the bins (see
+    `deviation`). Raises NoSharedEdge.
     """
     reference, current = aligned(reference, current)
     places = _columns(reference, current)
@@ -111,7 +121,34 @@ def compare(reference: Histogram, current: Histogram, deviation: float | None = 
         effect=float(effect[0]),
         noise_floor=float(floor[0]),
         bound=bound,
+        wasserstein_bound=None if moved is None else _wasserstein_bound(shape, counts[0], sums[0], moved),
+        hellinger=math.sqrt(float(((np.sqrt(p) - np.sqrt(q)) ** 2).sum()) / 2),
+        total_variation=float(np.abs(p - q).sum()) / 2,
+        l_infinity=float(np.abs(p - q).max()),
     )
+
+
+def deviation(h: Histogram, tail: float = 1.0) -> float | None:
+    """The population standard deviation as the bins tell it; None for categories and where nothing was counted.
+
+    Between the bins' means it is exact. Inside them the values are taken as uniform, in an open bin as a generalised
+    Pareto tail, which is within 2 % unless a tail is so heavy that its largest values make most of the variance.
+    `tail` corrects what lies inside the bins (see `tail_of`).
+    """
+    if h.layout.kind == "categories" or not total(h):
+        return None
+    return _shape(h, _columns(h, h), None, tail).deviation
+
+
+def tail_of(h: Histogram, exact: float) -> float:
+    """How many times the variance that `deviation` reads inside the bins of `h` its true deviation `exact` makes.
+
+    Another histogram on these bins whose deviation nobody knows has about the same shape inside them.
+    """
+    places = _columns(h, h)
+    inner = _shape(h, places).within
+    outer = exact**2 - _shape(h, places, None, 0.0).deviation ** 2
+    return outer / inner if inner > 0 and outer > 0 else 1.0
 
 
 def hours(
@@ -166,13 +203,6 @@ def judge(comparisons: Sequence[Comparison], threshold: float = MODERATE) -> lis
     return found
 
 
-def benjamini_hochberg(p: Sequence[float | None], rate: float = FALSE_DISCOVERIES) -> list[bool]:
-    """Which p-values stand when the share of false discoveries may be `rate`; None never does."""
-    known = sorted(value for value in p if value is not None)
-    limit = max((value for rank, value in enumerate(known, 1) if value <= rate * rank / len(known)), default=-1.0)
-    return [value is not None and value <= limit for value in p]
-
-
 def psi_floor(n: int, m: int, bins: int) -> float:
     """95 % value of PSI between two samples of n and m values of one population."""
     return chi_square_95(bins - 1) * (1 / n + 1 / m)
@@ -200,66 +230,6 @@ def wasserstein_floor(reference: Histogram, m: int) -> float | None:
     return shape.roughness * math.sqrt(1 / n + 1 / m) if shape.deviation else None
 
 
-def chi_square_sf(x: float, df: int) -> float:
-    """Probability that a chi-square variable with `df` degrees of freedom exceeds `x`."""
-    if df == 0 or x <= 0:
-        return 1.0
-    return _upper_gamma(df / 2, x / 2)
-
-
-@cache
-def chi_square_95(df: int) -> float:
-    """The 95 % point of chi-square with `df` degrees of freedom; 0 for none."""
-    if df <= 0:
-        return 0.0
-    low: float = 0.0
-    high: float = df + 10 * math.sqrt(df) + 10.0
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if chi_square_sf(middle, df) > FALSE_DISCOVERIES else (low, middle)
-    return (low + high) / 2
-
-
-def kolmogorov(x: float) -> float:
-    """Probability that Kolmogorov's limiting statistic exceeds `x`: sqrt(n*m/(n+m)) * D for two samples."""
-    if x <= 0:
-        return 1.0
-    if x < 1:
-        # The alternating series converges badly near 0; this is the same function (Jacobi's theta identity).
-        terms = sum(math.exp(-((2 * k - 1) ** 2) * math.pi**2 / (8 * x * x)) for k in range(1, 10))
-        return 1 - math.sqrt(2 * math.pi) / x * terms
-    return 2 * sum(math.copysign(1, k % 2 - 0.5) * math.exp(-2 * k * k * x * x) for k in range(1, 20))
-
-
-def _upper_gamma(a: float, x: float) -> float:
-    """Regularised upper incomplete gamma function: a series below a + 1, Lentz's continued fraction above."""
-    front = math.exp(a * math.log(x) - x - math.lgamma(a))
-    if x < a + 1:
-        term = whole = 1 / a
-        step = a
-        while term > whole * 1e-17:
-            step += 1
-            term *= x / step
-            whole += term
-        return 1 - front * whole
-    tiny = 1e-300
-    b = x + 1 - a
-    c, d = 1 / tiny, 1 / b
-    fraction = d
-    for i in range(1, 100_000):
-        b += 2
-        d = 1 / (_off_zero(i * (a - i) * d + b, tiny))
-        c = _off_zero(b + i * (a - i) / c, tiny)
-        fraction *= c * d
-        if abs(c * d - 1) < 1e-16:
-            break
-    return front * fraction
-
-
-def _off_zero(value: float, tiny: float) -> float:
-    return value if abs(value) > tiny else tiny
-
-
 def _columns(a: Histogram, b: Histogram) -> tuple[int, ...]:
     """The bins of two histograms of one layout, in order; of an exponential one all from the lowest to the highest."""
     if a.layout.kind != "exponential":
@@ -274,11 +244,11 @@ def _row(values: Any, places: tuple[int, ...]) -> Array:
     return np.array([[float(values.get(place, 0)) for place in places]])
 
 
-def _shape(reference: Histogram, places: tuple[int, ...], known: float | None = None) -> _Shape:
+def _shape(reference: Histogram, places: tuple[int, ...], known: float | None = None, tail: float = 1.0) -> _Shape:
     layout = reference.layout
     counts = _row(reference.counts, places)[0]
     if layout.kind == "categories" or not counts.any():
-        return _Shape(counts, None, None, 1.0, 0.0, 0.0)
+        return _Shape(counts, None, None, 1.0, (False, False), 0.0, 0.0, 0.0)
     grid = _grid(layout, places)
     scale = 1.0 if layout.digits is None else float(f"1e{-layout.digits}")
     means = None
@@ -287,9 +257,10 @@ def _shape(reference: Histogram, places: tuple[int, ...], known: float | None = 
         sums = _row(reference.sums, places)[0]
         means = np.where(counts > 0, sums / np.maximum(counts, 1) * scale, middles)
     at = middles if means is None else means
-    opened = tuple(math.isinf(edge) for edge in (bounds(layout, places[0])[0], bounds(layout, places[-1])[1]))
-    deviation = _deviation(counts / counts.sum(), at, grid, opened) if known is None else known
-    return _Shape(counts, grid, means, scale, deviation, _roughness(counts, at, deviation))
+    opened = (math.isinf(bounds(layout, places[0])[0]), math.isinf(bounds(layout, places[-1])[1]))
+    between, within = _variances(counts / counts.sum(), at, grid, opened)
+    deviation = math.sqrt(max(between + tail * within, 0.0)) if known is None else known
+    return _Shape(counts, grid, means, scale, opened, deviation, within, _roughness(counts, at, deviation))
 
 
 def _grid(layout: Layout, places: tuple[int, ...]) -> Array:
@@ -302,20 +273,20 @@ def _grid(layout: Layout, places: tuple[int, ...]) -> Array:
     return np.clip(grid, finite[0], finite[-1])
 
 
-def _deviation(shares: Array, means: Array, grid: Array, opened: tuple[bool, ...]) -> float:
-    """Population standard deviation: between the columns' means exactly, within them by their edges and means.
+def _variances(shares: Array, means: Array, grid: Array, opened: tuple[bool, bool]) -> tuple[float, float]:
+    """The variance between the columns' means, exactly, and that within them by their edges and means.
 
     (b - mean) * (mean - a) / 3 is that of a uniform bin, and 0 where all values are one edge.
     """
     within = np.maximum((grid[1:] - means) * (means - grid[:-1]), 0.0) / 3
     if len(shares) == 1 and all(opened):
-        return 0.0
+        return 0.0, 0.0
     if opened[0]:
         within[0] = _tail_variance(shares[::-1], -means[::-1], -grid[::-1])
     if opened[1]:
         within[-1] = _tail_variance(shares, means, grid)
     centre = float(shares @ means)
-    return math.sqrt(max(float(shares @ ((means - centre) ** 2 + within)), 0.0))
+    return float(shares @ (means - centre) ** 2), float(shares @ within)
 
 
 def _tail_variance(shares: Array, means: Array, grid: Array) -> float:
@@ -414,6 +385,51 @@ def _area_on_grid(shape: _Shape, p: Array, q: Array) -> Array:
     sizes = np.abs(left) + np.abs(apart)
     squares = np.divide(left**2 + apart**2, sizes, out=np.zeros_like(sizes), where=sizes > 0)
     return np.asarray((np.where(crossing, squares, sizes) / 2 * np.diff(shape.grid)).sum(axis=1))
+
+
+def _wasserstein_bound(shape: _Shape, counts: Array, sums: Array, found: float) -> float | None:
+    """How far the normed Wasserstein distance of the values can lie from `found`.
+
+    Inside a bin both distributions only rise: their difference has a known integral (its absolute value is the least
+    that the bin can add), and known extremes (the most).
+    """
+    assert shape.grid is not None
+    p, q = shape.counts / shape.counts.sum(), counts / counts.sum()
+    width = np.diff(shape.grid)
+    before = np.concatenate([[0.0], np.cumsum(p - q)[:-1]])
+    high, low = before + p, before - q
+    most = np.maximum(np.abs(high), np.abs(low)) * width
+    if shape.means is None:
+        if any(side[end] for side in (p, q) for end, is_open in zip((0, -1), shape.opened, strict=True) if is_open):
+            return None
+        least = np.where((high < 0) | (low > 0), np.minimum(np.abs(high), np.abs(low)), 0.0) * width
+    else:
+        means = np.where(counts > 0, sums / np.maximum(counts, 1) * shape.scale, shape.means)
+        least, most = _limits(shape, p, q, means, before, most)
+    return max(found - float(least.sum()) / shape.deviation, float(most.sum()) / shape.deviation - found, 0.0)
+
+
+def _limits(shape: _Shape, p: Array, q: Array, means: Array, before: Array, most: Array) -> tuple[Array, Array]:
+    """The least and the most that each bin adds, where the mean inside it is known on both sides."""
+    assert shape.grid is not None
+    assert shape.means is not None
+    low, high, width = shape.grid[:-1], shape.grid[1:], np.diff(shape.grid)
+    above = before * width + p * (high - shape.means) - q * (high - means)
+    below = p * np.abs(shape.means - np.where(np.arange(len(p)) == 0, high, low))
+    beside = q * np.abs(means - np.where(np.arange(len(p)) == 0, high, low))
+    least = np.abs(above)
+    for place, is_open in zip((0, len(p) - 1), shape.opened, strict=True):
+        if is_open:
+            least[place], most[place] = abs(below[place] - beside[place]), below[place] + beside[place]
+    # What is one value, or lies on an edge, is known however wide its bin is.
+    spread = [share * 2 * np.maximum((high - mean) * (mean - low), 0.0) / np.where(width > 0, width, 1.0)
+              for share, mean in ((p, shape.means), (q, means))]  # fmt: skip
+    first, second = np.minimum(shape.means, means), np.maximum(shape.means, means)
+    inner = np.where(shape.means <= means, before + p, before - q)
+    atoms = np.abs(before) * (first - low) + np.abs(inner) * (second - first) + np.abs(before + p - q) * (high - second)
+    closed = np.ones(len(p), dtype=bool)
+    closed[[place for place, is_open in zip((0, len(p) - 1), shape.opened, strict=True) if is_open]] = False
+    return least, np.where(closed, np.minimum(most, atoms + spread[0] + spread[1]), most)
 
 
 def _ks(reference: Array, current: Array) -> tuple[float, float]:
