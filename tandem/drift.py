@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tandem.bins import MISSING, ZERO, Layout, aligned, bounds, columns, total
-from tandem.chances import benjamini_hochberg, chi_square_95, chi_square_sf, kolmogorov
+from tandem.chances import benjamini_hochberg as benjamini_hochberg
+from tandem.chances import chi_square_95 as chi_square_95
+from tandem.chances import chi_square_sf as chi_square_sf
+from tandem.chances import kolmogorov as kolmogorov
 
 if TYPE_CHECKING:
     from tandem.records import Histogram
