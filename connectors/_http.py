@@ -440,9 +440,9 @@ class _Checked:
     def _new_conn(self) -> socket.socket:
         with contextlib.suppress(OSError):
             for found in socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM):
-                _check_address(str(found[4][0]), self.host)
+                check_address(str(found[4][0]), self.host)
         opened: socket.socket = super()._new_conn()  # type: ignore[misc]
-        _check_address(str(opened.getpeername()[0]), self.host)
+        check_address(str(opened.getpeername()[0]), self.host)
         return opened
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
@@ -552,14 +552,15 @@ def _check_base(base: str) -> None:
     if parts.query or parts.fragment:
         raise SourceRefused(f'the url "{base.split("?")[0]}" should end before its "?" or "#".')
     with contextlib.suppress(ValueError):
-        _check_address(str(ipaddress.ip_address(parts.hostname)), parts.hostname)
+        check_address(str(ipaddress.ip_address(parts.hostname)), parts.hostname)
 
 
 def _without_user(url: str) -> str:
     return re.sub(r"//[^/]*@", "//", url)
 
 
-def _check_address(address: str, host: str) -> None:
+def check_address(address: str, host: str) -> None:
+    """Raises SourceRefused for an address that is never read: link-local, multicast, metadata of a cloud."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_link_local or ip.is_multicast or ip in _METADATA or (ip.is_unspecified and host != address):
