@@ -12,18 +12,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 import numpy as np
 
 from connectors import _http
-from connectors._counters import BRIDGE, Array, Grown, Scraped, buckets, classic, increases, native, seen, summed
-from connectors._prometheus_files import Found, is_json, is_text, key_of, names, read, take_answer
+from connectors._counters import Array, Grown, Scraped, buckets, classic, increases, native, seen, summed
+from connectors._prometheus_files import Found, is_json, is_text, key_of, names, read
+from connectors._prometheus_server import Asked, by_stretch
 from connectors._promql import Selector, selector
 from tandem.bins import DURATION, Layout, NoSharedEdge, codes, merge, quanta
-from tandem.connect import About, Common, Given, Item, Pull, SourceDown, SourceRefused, setting
+from tandem.connect import About, Common, Given, Item, Pull, SourceRefused, setting
 from tandem.intervals import union
-from tandem.records import BUCKET, Covered, Fact, Finding, Histogram, Page, Ratio, Series, bucket_of, labels_of
+from tandem.records import Covered, Fact, Finding, Histogram, Page, Ratio, Series, bucket_of, labels_of
 
 PAGE = 6 * 3600
 """Seconds of samples that are asked for at once."""
@@ -172,24 +172,15 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     _check(config)
     unmatched = {selected for query in config.signal for selected in query.selectors()}
     headers = {"X-Scope-OrgID": config.tenant} if config.tenant else {}
-    since, width = bucket_of(pull.since), PAGE
-    begin = since
+
+    def read(asked: Asked) -> Page:
+        page = _page(config, asked)
+        unmatched.difference_update(asked.matched)
+        return page
+
     with _http.open_client(config, config.url, headers=headers) as client:
-        while begin < pull.until:
-            end = min(begin + width, pull.until)
-            pull.progress("samples", (begin - since) / max(1, pull.until - since))
-            asked = _Asked(client, begin, end)
-            try:
-                page = _page(config, asked)
-            except _Smaller as refused:
-                if width <= BUCKET:
-                    raise SourceRefused(f"{refused}; select fewer series, or raise the limits of the server.") from None
-                width = max(BUCKET, width // 2 // BUCKET * BUCKET)
-                continue
-            unmatched -= asked.matched
-            yield page
-            begin = end
-    if unmatched and begin > since:
+        yield from by_stretch(client, bucket_of(pull.since), pull, PAGE, read)
+    if unmatched and bucket_of(pull.since) < pull.until:
         yield Page(covered=(), findings=[Finding("remark", "nothing matches", text) for text in sorted(unmatched)])
 
 
@@ -277,62 +268,7 @@ def _instants(config: Config, select: Callable[[Selector], Sequence[Scraped]], i
         yield Finding("remark", reason, item.name)
 
 
-class _Smaller(Exception):
-    """So much at once is refused: ask for a shorter time."""
-
-
-@dataclass
-class _Asked:
-    """The samples of one stretch of time, asked for once per selector."""
-
-    client: _http.Client
-    begin: int
-    end: int
-    known: dict[str, list[Scraped]] = field(default_factory=dict)
-    matched: set[str] = field(default_factory=set)
-    findings: list[Finding] = field(default_factory=list)
-
-    def select(self, wanted: Selector) -> Sequence[Scraped]:
-        """Its series with the samples from BRIDGE before `begin` up to `end`, which is left out."""
-        text = str(wanted)
-        if text not in self.known:
-            found = Found(lambda labels: True)
-            take_answer(self._answer(text), found, text)
-            self.known[text] = found.series()
-            self._check(wanted, self.known[text])
-            self.findings += found.findings
-        return self.known[text]
-
-    def _check(self, wanted: Selector, series: Sequence[Scraped]) -> None:
-        """A cache or a proxy that answers another question must not become a number."""
-        first, last = (self.begin - BRIDGE - 1) * 1000, self.end * 1000
-        matches = wanted.matches()
-        if not all(
-            matches(one.labels) and (not one.times.size or (one.times[0] >= first and one.times[-1] < last))
-            for one in series
-        ):
-            raise SourceDown(f"the server answered another question than {wanted}; check what stands before it.")
-
-    def _answer(self, text: str) -> Any:
-        length = self.end - self.begin + BRIDGE
-        form = [("query", f"{text}[{length}s]"), ("time", f"{self.end - 1}.999")]
-        try:
-            reply = self.client.post("/api/v1/query", form=form, accept=(200, 400, 422))
-        except _http.TooLarge as large:
-            raise _Smaller(str(large).rpartition(";")[0]) from None
-        if reply.status != 200:
-            raise self._refusal(text, reply)
-        return reply.data
-
-    def _refusal(self, text: str, reply: _http.Reply) -> Exception:
-        told = reply.data if isinstance(reply.data, dict) else {}
-        said = self.client.redacted(" ".join(str(told.get("error", reply.text))[:200].split()))
-        if "too many samples" in said or "exceeded maximum" in said or "maximum resolution" in said:
-            return _Smaller(f'the server refuses so many samples of {text} ("{said}")')
-        return SourceRefused(f'the server cannot answer {text} ("{said}"); correct the [[source.signal]] or the url.')
-
-
-def _page(config: Config, asked: _Asked) -> Page:
+def _page(config: Config, asked: Asked) -> Page:
     tally = Tally(begin=asked.begin, given=Given())
     for query in config.signal:
         _count(query, asked.select, tally)
