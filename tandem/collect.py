@@ -245,7 +245,8 @@ def _weight(record: Record) -> int:
 
 
 def _shifted_cover(run: _Run, one: Covered) -> Covered:
-    return replace(one, since=one.since + run.intake.shift, until=min(one.until + run.intake.shift, run.until))
+    limit = run.until + (run.source.every if run.source.connector.ABOUT.polled else 0)
+    return replace(one, since=one.since + run.intake.shift, until=min(one.until + run.intake.shift, limit))
 
 
 # -- pages of a pull

@@ -88,6 +88,12 @@ class Source:
         """The name under which it is shown and asked for."""
         return self.common.name
 
+    @property
+    def every(self) -> int:
+        """Seconds between two pulls: as configured, or as its connector makes of its own keys."""
+        interval = getattr(self.connector, "interval", None)
+        return int(interval(self.config)) if interval else self.common.every
+
     def since(self, now: int) -> int | None:
         """Epoch seconds from which a first pull reads: the configured time, or so long before `now`; None: unsaid."""
         given = self.common.since
@@ -307,7 +313,7 @@ def _mentions(source: Source, signals: Mapping[str, catalog.Signal]) -> Iterator
     side = source.connector.ABOUT.side
     yield from ((name, side) for name in source.common.component)
     yield from ((name, side) for rule in source.common.map for name in rule.component)
-    for entry in getattr(source.config, "signal", ()):
+    for entry in (*getattr(source.config, "signal", ()), *getattr(source.config, "check", ())):
         named = getattr(entry, "component", None) or ()
         measured = signals.get(getattr(entry, "signal", ""))
         for name in (named,) if isinstance(named, str) else named:

@@ -137,6 +137,9 @@ class About:
     """Whether every pull tells all of its window, so that what is missing in it has vanished (`deletions`)."""
     once: tuple[str, ...] = ()
     """Event kinds that are seen to happen and cannot be read again."""
+    polled: bool = False
+    """Whether a pull is one look at the present that stands for all the time until the next: it comes on the ticks of
+    its interval, waits for no other source, and what it covers may reach one interval past now."""
     side: Literal["system", "model", "both"] = "system"
     example: str = ""
     """The body of a [[source]] block for `tandem init`, with comments; loads under the strict config."""

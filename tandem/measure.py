@@ -482,7 +482,7 @@ class Measures:
         if not source:
             return False
         configured = self.configured.get(source)
-        every = configured.common.every if configured else BUCKET
+        every = configured.every if configured else BUCKET
         return self.seen_until(source) < min(self.end, self.now) - max(LATE * every, GRACE)
 
 

@@ -11,7 +11,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -215,7 +215,7 @@ class Owner:
 
         def run(source: Source) -> None:
             # Counted for itself: an interrupted caller is gone before the pulls that it began.
-            with suppress(Gone), self.working(), self._at_once:
+            with suppress(Gone), self.working(), self._turn(source):
                 outcomes[source.name] = pull(source)
 
         threads = [threading.Thread(target=run, args=(one,), daemon=True, name=f"sync {one.name}") for one in sources]
@@ -328,18 +328,28 @@ class Owner:
         thread.start()
         return done
 
+    def _turn(self, source: Source) -> AbstractContextManager[object]:
+        """What a pull waits for: few sources at the same time, but for those that look at the present."""
+        return nullcontext() if source.connector.ABOUT.polled else self._at_once
+
+    def _pause(self, source: Source, begun: float) -> float:
+        """Seconds until the next pull; one look at the present comes at the beginning of the time it stands for."""
+        if source.connector.ABOUT.polled:
+            return source.every - self.clock() % source.every
+        return max(0.0, begun + source.every - time.monotonic())
+
     def _again_and_again(self, name: str, say: Say, done: threading.Event) -> None:
         """Pull one source until it is configured no more."""
         try:
             while (source := self.config.source(name)) is not None:
                 begun = time.monotonic()
                 try:
-                    with self._at_once, self.working():
+                    with self._turn(source), self.working():
                         self._pull(source, None, say)
                 except Gone:
                     return
                 done.set()
-                if self._stop.wait(max(0.0, begun + source.common.every - time.monotonic())):
+                if self._stop.wait(self._pause(source, begun)):
                     return
         finally:
             done.set()

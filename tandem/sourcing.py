@@ -28,7 +28,7 @@ def sources(measures: Measures) -> Sources:
 def _state(measures: Measures, source: Source, number: int | None, step: int) -> SourceState:
     scope = source.connector.scope(source.config)
     return _described(measures, source.name, source.common.connector, scope, source.connector.ABOUT.side, number,
-                      source.common.every, step)  # fmt: skip
+                      source.every, step)  # fmt: skip
 
 
 def _imported(measures: Measures, number: int, step: int) -> SourceState:
