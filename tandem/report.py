@@ -188,7 +188,7 @@ def _columns(
 def _late(measures: Measures) -> tuple[str, ...]:
     return tuple(
         source.name for number, source in measures.configured.items()
-        if measures.seen_until(number) < min(measures.end, measures.now) - max(LATE * source.common.every, GRACE)
+        if measures.seen_until(number) < min(measures.end, measures.now) - max(LATE * source.every, GRACE)
     )  # fmt: skip
 
 
