@@ -34,7 +34,7 @@ class Layouts:
     """Layouts made of this reference; None where the store does not say, and all in force are taken for it."""
     ranges: dict[str, list[float]] = field(default_factory=dict)
     fresh: dict[str, Made] = field(default_factory=dict)
-    baselines: list[tuple[str, str, Histogram]] = field(default_factory=list)
+    baselines: list[tuple[str, str, Histogram, int | None]] = field(default_factory=list)
 
     def make(self) -> tuple[Spec, list[Page]]:
         """The spec with its layouts, and the pages that make them stay."""
@@ -110,7 +110,7 @@ class Layouts:
         layout = made.histogram.layout
         if made.count < ENOUGH:
             return Feature(column, layout)
-        self.baselines.append((signal, name, made.histogram))
+        self.baselines.append((signal, name, made.histogram, made.squares))
         if layout.kind == "categories":
             return Feature(column, layout, judged=True)
         self.ranges[key] = [made.low, made.high]
@@ -134,7 +134,8 @@ class Layouts:
             return None, None
         error = error_layout(max(pair[0] for pair in largest))
         target = Layout(digits=digits_of(max(pair[1] for pair in largest)))
-        self.baselines += [("error", "", Histogram(error, {}, {})), ("error", "target", Histogram(target, {}, {}))]
+        for name, layout in (("", error), ("target", target)):
+            self.baselines.append(("error", name, Histogram(layout, {}, {}), None))
         return error, target
 
     def _pages(self) -> list[Page]:
@@ -147,10 +148,10 @@ class Layouts:
             since, until = self.spec.reference
         component = self.reading.config.common.component[0]
         records: list[Record] = [
-            Baseline(Series(signal, component=component, name=name), histogram, since, until)
-            for signal, name, histogram in self.baselines
+            Baseline(Series(signal, component=component, name=name), histogram, since, until, squares)
+            for signal, name, histogram, squares in self.baselines
         ]
-        made = sorted({*(self.made or ()), *(f"{signal}:{name}" for signal, name, _ in self.baselines)})
+        made = sorted({*(self.made or ()), *(f"{signal}:{name}" for signal, name, *_ in self.baselines)})
         told = json.dumps({"window": self.window, "made": made, "ranges": self.ranges}, sort_keys=True)
         return [Page(slice=Slice("reference", told)), Page(records)]
 

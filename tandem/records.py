@@ -152,12 +152,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The reference histogram stored with a feature's layout when that layout was made."""
+    """The reference histogram stored with a feature's layout when that layout was made.
+
+    `squares`: the exact sum of squares of its values, in quanta of 10**-(2*layout.digits); None where nobody knows.
+    """
 
     series: Series
     histogram: Histogram
     since: int
     until: int
+    squares: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

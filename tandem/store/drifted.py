@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 
-from tandem.bins import Layout, columns
+from tandem.bins import columns
 from tandem.drift import hours
-from tandem.records import DAY, HOUR, Fact, Histogram, Ratio, Series
+from tandem.records import DAY, HOUR, Fact, Ratio, Series
+from tandem.store.references import stored
 
 if TYPE_CHECKING:
     from tandem.store.file import Registry
@@ -43,7 +44,7 @@ def drift_facts(
         if layout is None:
             continue
         where = (component, environment, feature, source)
-        new = _verdicts(cursor, names.layout(layout), layout, where, days)
+        new = _verdicts(cursor, names, layout, where, days)
         old = _stored(cursor, where, days)
         for ts in sorted(new.keys() | old.keys()):
             good, total = new.get(ts, (0, 0))
@@ -56,9 +57,9 @@ def drift_facts(
 
 
 def _verdicts(
-    cursor: duckdb.DuckDBPyConnection, layout: Layout, number: int, where: tuple[str, str, str, int], days: list[int]
+    cursor: duckdb.DuckDBPyConnection, names: Registry, number: int, where: tuple[str, str, str, int], days: list[int]
 ) -> dict[int, tuple[int, int]]:
-    reference = _reference(cursor, layout, where)
+    known = stored(cursor, names, where[0], where[2])
     rows = cursor.execute(
         "SELECT h.ts, h.bin, sum(h.n), sum(h.sum) FROM histogram_hour h JOIN series s ON s.id = h.series "
         "WHERE s.component = ? AND s.environment = ? AND s.name = ? AND s.source = ? AND s.signal = 'feature' "
@@ -67,18 +68,19 @@ def _verdicts(
         "GROUP BY h.ts, h.bin HAVING sum(h.n) <> 0",
         [*where, number, min(days), max(days) + DAY, days],
     ).fetchall()
-    if not rows or not reference.counts:
+    if not rows or known is None or not known[0].counts:
         return {}
+    reference, deviation = known
     starts = sorted({ts for ts, *_ in rows})
-    counts, sums = _matrix(rows, starts, columns(layout))
-    by_hour = hours(reference, counts, sums)
+    counts, sums = _matrix(rows, starts, columns(names.layout(number)))
+    by_hour = hours(reference, counts, sums, deviation=deviation)
     day_of = np.array(starts) // DAY
     every_day, member = np.unique(day_of, return_inverse=True)
     day_counts = np.zeros((len(every_day), counts.shape[1]), dtype=np.int64)
     day_sums = np.zeros(day_counts.shape, dtype=sums.dtype)
     np.add.at(day_counts, member, counts)
     np.add.at(day_sums, member, sums)
-    judged = np.where(by_hour >= 0, by_hour, hours(reference, day_counts, day_sums)[member])
+    judged = np.where(by_hour >= 0, by_hour, hours(reference, day_counts, day_sums, deviation=deviation)[member])
     return {ts: (int(verdict), 1) for ts, verdict in zip(starts, judged, strict=True) if verdict >= 0}
 
 
@@ -94,16 +96,6 @@ def _matrix(
             counts[row_of[ts], column_of[place]] = n
             sums[row_of[ts], column_of[place]] = total
     return counts, sums
-
-
-def _reference(cursor: duckdb.DuckDBPyConnection, layout: Layout, where: tuple[str, str, str, int]) -> Histogram:
-    row = cursor.execute(
-        "SELECT bins, counts, sums FROM baseline WHERE component = ? AND signal = 'feature' AND name = ? "
-        "ORDER BY load_id DESC LIMIT 1",
-        [where[0], where[2]],
-    ).fetchone()
-    bins, counts, sums = row if row else ([], [], [])
-    return Histogram(layout, dict(zip(bins, counts, strict=True)), dict(zip(bins, map(int, sums), strict=True)))
 
 
 def _stored(

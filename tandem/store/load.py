@@ -285,10 +285,10 @@ class Load:
         self.registry.baselines[key] = layout
         bins = sorted(record.histogram.counts)
         self.cursor.execute(
-            "INSERT INTO baseline VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO baseline VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [*key, layout, record.since, record.until, [moved[b] if moved else b for b in bins],
              [record.histogram.counts[b] for b in bins], [record.histogram.sums.get(b, 0) for b in bins],
-             self.id],
+             self.id, record.squares],
         )  # fmt: skip
         self.rows += 1
 

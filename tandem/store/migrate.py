@@ -6,7 +6,7 @@ import duckdb
 
 from tandem.records import DAY, HOUR
 
-VERSION = "2"
+VERSION = "3"
 """Version of the store's tables; an older file is migrated after a copy, a newer one is refused."""
 
 # In version 1 every load wrote into every tier: all that is there lies before the end of its newest day.
@@ -18,6 +18,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         f"INSERT INTO closed SELECT unnest([{HOUR}, {DAY}]), ts + {DAY}, 0 FROM (SELECT max(ts) AS ts FROM ({_NEWEST})) "
         "WHERE ts IS NOT NULL",
     ),
+    "2": ("ALTER TABLE baseline ADD COLUMN IF NOT EXISTS squares HUGEINT",),
 }
 """The statements that lead from each version to the next."""
 

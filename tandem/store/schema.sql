@@ -17,7 +17,7 @@ CREATE TABLE layout (id INTEGER, spec VARCHAR);
 CREATE TABLE category (layout INTEGER, bin INTEGER, value VARCHAR);
 -- The layout in force of a component's feature, with its reference histogram; the newest row counts.
 CREATE TABLE baseline (component VARCHAR, signal VARCHAR, name VARCHAR, layout INTEGER, since BIGINT, until BIGINT,
-                       bins INTEGER[], counts BIGINT[], sums HUGEINT[], load_id BIGINT);
+                       bins INTEGER[], counts BIGINT[], sums HUGEINT[], load_id BIGINT, squares HUGEINT);
 -- The first values of a segment's columns; all later ones are "other".
 CREATE TABLE margin (component VARCHAR, columns VARCHAR, segment VARCHAR);
 

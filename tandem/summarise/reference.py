@@ -30,13 +30,17 @@ VALUES = 8_000_000
 
 @dataclass(frozen=True)
 class Made:
-    """A layout, the histogram of the values it was made of, how many they were, and the least and greatest number."""
+    """A layout, the histogram of the values it was made of, how many they were, and the least and greatest number.
+
+    `squares`: the exact sum of squares of numbers, in quanta of 10**-(2*layout.digits); None of categories.
+    """
 
     column: str
     histogram: Histogram
     count: int
     low: float = 0.0
     high: float = 0.0
+    squares: int | None = None
 
 
 class Unmade(Exception):
@@ -52,7 +56,7 @@ def made_of(told: Mapping[str, Any]) -> Made:
     layout = layout_of(told["layout"])
     assert layout is not None
     histogram = Histogram(layout, dict(told["counts"]), dict(told["sums"]))
-    return Made(told["column"], histogram, told["count"], told["low"], told["high"])
+    return Made(told["column"], histogram, told["count"], told["low"], told["high"], told["squares"])
 
 
 def _told(made: Made) -> dict[str, Any]:
@@ -71,17 +75,32 @@ def of_numbers(column: str, pieces: Sequence[Array]) -> Made:
     borders = [0, *np.searchsorted(ordered, np.asarray(layout.edges), side="left").tolist(), ordered.size]
     counts: dict[int, int] = {}
     sums: dict[int, int] = {}
+    squares = 0
     for place, (begin, end) in enumerate(pairwise(borders)):
         if end > begin:
             counts[place] = end - begin
-            sums[place] = _exact_sum(bins.quanta(ordered[begin:end], layout.digits or 0))
-    return Made(column, Histogram(layout, counts, sums), ordered.size, float(ordered[0]), float(ordered[-1]))
+            quanta = bins.quanta(ordered[begin:end], layout.digits or 0)
+            sums[place] = _exact_sum(quanta)
+            squares += _exact_squares(quanta)
+    return Made(column, Histogram(layout, counts, sums), ordered.size, float(ordered[0]), float(ordered[-1]), squares)
 
 
 def _exact_sum(quanta: Array) -> int:
     if quanta.dtype == object:
         return sum(quanta.tolist())
     return sum(int(piece.sum()) for piece in np.array_split(quanta, quanta.size // FLUSH_ROWS + 1))
+
+
+def _exact_squares(quanta: Array) -> int:
+    if quanta.dtype == object:
+        return sum(one * one for one in quanta.tolist())
+    # At most 10**12 quanta: halves of 20 bits and small pieces keep every sum of products below 2**63.
+    squares = 0
+    for piece in np.array_split(quanta, quanta.size // FLUSH_ROWS + 1):
+        high, low = piece >> 20, piece & 0xFFFFF
+        parts = (int((high * high).sum()) << 40, int((high * low).sum()) << 21, int((low * low).sum()))
+        squares += sum(parts)
+    return squares
 
 
 def of_categories(column: str, counts: Mapping[str, int]) -> Made:

@@ -1,0 +1,89 @@
+"""The stored references of a component's features, with the bins that were made of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+
+import duckdb
+
+from tandem import bins
+from tandem.records import Histogram
+from tandem.store.file import Registry
+from tandem.store.read import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A stored reference: its histogram, the window of its values, and when its bins were made (epoch seconds).
+
+    `deviation` is the exact population standard deviation of its values; None of categories, and of what was stored
+    before squares were. `made_again` says that other bins were in force before.
+    """
+
+    layout: int
+    histogram: Histogram
+    since: int
+    until: int
+    made: int
+    made_again: bool
+    deviation: float | None
+
+
+def references(reader: Reader, component: str) -> dict[tuple[str, str], Reference]:
+    """By (signal, name) the references in force as of the reader's load."""
+    rows = reader.cursor.execute(
+        """
+        SELECT signal, name, layout, bins, counts, sums, b.since, b.until, l.committed, squares,
+               count(*) OVER (PARTITION BY signal, name) > 1
+        FROM baseline b LEFT JOIN load l ON l.load_id = b.load_id WHERE b.component = ? AND b.load_id <= ?
+        QUALIFY row_number() OVER (PARTITION BY signal, name ORDER BY b.load_id DESC) = 1 ORDER BY signal, name""",
+        [component, reader.as_of],
+    ).fetchall()
+    found = {}
+    for signal, name, layout, places, counts, sums, since, until, made, squares, again in rows:
+        cells = dict(zip(places, counts, strict=True)), dict(zip(places, map(int, sums), strict=True))
+        histogram = Histogram(reader.store.names.layout(layout), *cells)
+        found[signal, name] = Reference(
+            layout, histogram, int(since), int(until), int(made or 0), bool(again), deviation(histogram, squares)
+        )
+    return found
+
+
+def deviation(histogram: Histogram, squares: int | None) -> float | None:
+    """The population standard deviation of the values of a histogram whose sum of squares is known.
+
+    Computed on whole numbers: (n * squares - sum²) / n², the root of it once, at the end.
+    """
+    n = bins.total(histogram)
+    if squares is None or histogram.layout.digits is None or not n:
+        return None
+    total = sum(histogram.sums.values())
+    return math.sqrt(max(n * int(squares) - total * total, 0)) / n * float(Decimal(1).scaleb(-histogram.layout.digits))
+
+
+def first_hour(reader: Reader, ids: list[int]) -> int | None:
+    """The first hour of which some histogram series has a row; None where they have none."""
+    row = reader.cursor.execute(
+        "SELECT min(ts) FROM histogram_hour WHERE series IN (SELECT unnest(?::INTEGER[])) AND load_id <= ?",
+        [ids, reader.as_of],
+    ).fetchone()
+    return None if row is None or row[0] is None else int(row[0])
+
+
+def stored(
+    cursor: duckdb.DuckDBPyConnection, names: Registry, component: str, feature: str
+) -> tuple[Histogram, float | None] | None:
+    """The newest reference of a feature, inside a transaction, and its exact deviation."""
+    row = cursor.execute(
+        "SELECT layout, bins, counts, sums, squares FROM baseline WHERE component = ? AND signal = 'feature' "
+        "AND name = ? ORDER BY load_id DESC LIMIT 1",
+        [component, feature],
+    ).fetchone()
+    if row is None:
+        return None
+    layout, places, counts, sums, squares = row
+    cells = dict(zip(places, counts, strict=True)), dict(zip(places, map(int, sums), strict=True))
+    histogram = Histogram(names.layout(layout), *cells)
+    return histogram, deviation(histogram, squares)
