@@ -1,20 +1,15 @@
-"""Model quality and fairness from counts and sums; names and values are scikit-learn's and Fairlearn's."""
+"""Model quality from counts and sums; names and values are scikit-learn's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
-from tandem.bins import MISSING, aligned, total
-from tandem.slo import newcombe
-
 if TYPE_CHECKING:
-    from tandem.records import Confusion, Histogram, Moments
+    from tandem.records import Confusion, Moments
 
 Counts = tuple[int, int]
 """(good, total) of a segment."""
@@ -42,14 +37,6 @@ class Classification:
 
 
 @dataclass(frozen=True, slots=True)
-class Auc:
-    """Area under the ROC curve from bins: the exact value lies within `value` ± `bound` (ties inside bins)."""
-
-    value: float
-    bound: float
-
-
-@dataclass(frozen=True, slots=True)
 class Regression:
     """Quality of a regressor over `n` labelled predictions, in the unit of the target; error = predicted - true."""
 
@@ -58,6 +45,10 @@ class Regression:
     rmse: float | None = None
     bias: float | None = None
     r2: float | None = None
+    mape: float | None = None
+    """Of the predictions whose true value is not 0, as a share of it; None where none is, or nobody counted."""
+    left_out: int | None = None
+    """Labelled predictions that MAPE leaves out, because their true value is 0 or next to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,92 +66,146 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """The largest difference of a rate between groups, and the two groups that make it.
-
-    `counts` has (with, of) for `high` and `low`; `interval` is Newcombe's, 95 % over all pairs of groups (Bonferroni).
-    `certain` is False where it includes 0: not enough data, never red. `ratio` is low / high.
-    """
+class OneClass:
+    """Counts of one class against all others; each rate as (have it, of), for its share and its Wilson interval."""
 
     name: str
-    value: float
-    ratio: float | None
-    high: str
-    low: str
-    counts: tuple[Counts, Counts]
-    interval: tuple[float, float]
-    certain: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """Counts of one class against all others."""
-
     tp: int
     fp: int
     fn: int
     tn: int
 
+    @property
+    def support(self) -> int:
+        """How many truly are of the class."""
+        return self.tp + self.fn
+
+    @property
+    def precision(self) -> Counts:
+        """Right ones of those predicted to be of the class."""
+        return self.tp, self.tp + self.fp
+
+    @property
+    def recall(self) -> Counts:
+        """Right ones of those that truly are (TPR)."""
+        return self.tp, self.tp + self.fn
+
+    @property
+    def fpr(self) -> Counts:
+        """Wrongly predicted of those that are not."""
+        return self.fp, self.fp + self.tn
+
+    @property
+    def fnr(self) -> Counts:
+        """Missed of those that truly are."""
+        return self.fn, self.tp + self.fn
+
+    @property
+    def specificity(self) -> Counts:
+        """Rightly not predicted of those that are not (TNR)."""
+        return self.tn, self.fp + self.tn
+
+    @property
+    def f1(self) -> float | None:
+        """2TP / (2TP + FP + FN); None where the class neither is nor is predicted."""
+        return _share(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """Precision, recall and F1 over all classes that occur, a class without a rate counting 0 (zero_division=0)."""
+
+    averaging: Literal["macro", "micro", "weighted"]
+    precision: float
+    recall: float
+    f1: float
+
 
 def classification(confusion: Confusion, positive: str | None = None) -> Classification:
     """Accuracy and the rest from counts per (actual, predicted) class; binary for `positive`, macro without."""
-    cells = confusion.cells
-    n = sum(cells.values())
+    classes = per_class(confusion)
+    n = sum(confusion.cells.values())
     if not n:
         return Classification(0, None if positive is not None else "macro")
-    right = sum(count for (actual, predicted), count in cells.items() if actual == predicted)
-    classes = sorted({name for pair, count in cells.items() if count for name in pair})
-    per_class = {name: _against_rest(confusion, name) for name in classes}
+    right = sum(one.tp for one in classes)
     if positive is not None:
-        return _binary(per_class.get(positive) or _Cells(0, 0, 0, n), right, n)
-    return _macro(list(per_class.values()), right, n)
+        mine = next((one for one in classes if one.name == positive), None)
+        return _binary(mine or OneClass(positive, 0, 0, 0, n), right, n)
+    return _macro(classes, right, n)
 
 
-def _against_rest(confusion: Confusion, name: str) -> _Cells:
-    tp = fp = fn = tn = 0
-    for (actual, predicted), count in confusion.cells.items():
-        tp += count if actual == name == predicted else 0
-        fp += count if predicted == name != actual else 0
-        fn += count if actual == name != predicted else 0
-        tn += count if name not in (actual, predicted) else 0
-    return _Cells(tp, fp, fn, tn)
+def per_class(confusion: Confusion) -> tuple[OneClass, ...]:
+    """Every class that occurs, against all others, in the order of their names."""
+    right: dict[str, int] = {}
+    actual: dict[str, int] = {}
+    predicted: dict[str, int] = {}
+    for (truth, said), count in confusion.cells.items():
+        if count:
+            actual[truth] = actual.get(truth, 0) + count
+            predicted[said] = predicted.get(said, 0) + count
+            right[truth] = right.get(truth, 0) + (count if truth == said else 0)
+    n = sum(actual.values())
+    found = []
+    for name in sorted({*actual, *predicted}):
+        tp, of, said = right.get(name, 0), actual.get(name, 0), predicted.get(name, 0)
+        found.append(OneClass(name, tp, said - tp, of - tp, n - of - said + tp))
+    return tuple(found)
 
 
-def _binary(one: _Cells, right: int, n: int) -> Classification:
-    tpr, fpr = _share(one.tp, one.tp + one.fn), _share(one.fp, one.fp + one.tn)
-    rest = _Cells(one.tn, one.fn, one.fp, one.tp)
+def averages(confusion: Confusion) -> tuple[Average, ...]:
+    """Macro, micro and weighted averages over the classes; empty without labels.
+
+    Macro: every class alike; micro: every prediction alike, all three equal accuracy; weighted: by support.
+    """
+    classes = per_class(confusion)
+    n = sum(one.support for one in classes)
+    if not n:
+        return ()
+    rows = [(_rate(one.precision), _rate(one.recall), one.f1 or 0.0, one.support) for one in classes]
+    macro = (sum(row[place] for row in rows) / len(rows) for place in range(3))
+    weighted = (sum(row[place] * row[3] for row in rows) / n for place in range(3))
+    right = sum(one.tp for one in classes) / n
+    return Average("macro", *macro), Average("micro", right, right, right), Average("weighted", *weighted)
+
+
+def _rate(counts: Counts) -> float:
+    return counts[0] / counts[1] if counts[1] else 0.0
+
+
+def _binary(one: OneClass, right: int, n: int) -> Classification:
+    tpr, fpr = _share(*one.recall), _share(*one.fpr)
+    rest = OneClass("", one.tn, one.fn, one.fp, one.tp)
     return Classification(
         n=n,
         averaging=None,
         accuracy=right / n,
-        precision=_share(one.tp, one.tp + one.fp),
+        precision=_share(*one.precision),
         recall=tpr,
-        f1=_f1(one),
-        weighted_f1=_weighted_f1([one, rest], n),
-        mcc=_mcc([one, rest], one.tp + one.tn, n),
+        f1=one.f1,
+        weighted_f1=_weighted_f1((one, rest), n),
+        mcc=_mcc((one, rest), one.tp + one.tn, n),
         balanced_accuracy=None if tpr is None or fpr is None else (tpr + 1 - fpr) / 2,
         fpr=fpr,
-        fnr=_share(one.fn, one.tp + one.fn),
+        fnr=_share(*one.fnr),
     )
 
 
-def _macro(classes: list[_Cells], right: int, n: int) -> Classification:
-    def mean(rate: Callable[[_Cells], float | None]) -> float:
-        return sum(rate(one) or 0.0 for one in classes) / len(classes)
+def _macro(classes: Sequence[OneClass], right: int, n: int) -> Classification:
+    def mean_of(rate: Callable[[OneClass], Counts]) -> float:
+        return sum(_rate(rate(one)) for one in classes) / len(classes)
 
-    seen = [one.tp / (one.tp + one.fn) for one in classes if one.tp + one.fn]
-    recall = mean(lambda one: _share(one.tp, one.tp + one.fn))
+    seen = [one.tp / one.support for one in classes if one.support]
     return Classification(
         n=n,
         averaging="macro",
         accuracy=right / n,
-        precision=mean(lambda one: _share(one.tp, one.tp + one.fp)),
-        recall=recall,
-        f1=mean(_f1),
+        precision=mean_of(lambda one: one.precision),
+        recall=mean_of(lambda one: one.recall),
+        f1=sum(one.f1 or 0.0 for one in classes) / len(classes),
         weighted_f1=_weighted_f1(classes, n),
         mcc=_mcc(classes, right, n),
         balanced_accuracy=sum(seen) / len(seen),
-        fpr=mean(lambda one: _share(one.fp, one.fp + one.tn)),
+        fpr=mean_of(lambda one: one.fpr),
         fnr=1 - sum(seen) / len(seen),
     )
 
@@ -169,56 +214,17 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _f1(one: _Cells) -> float | None:
-    return _share(2 * one.tp, 2 * one.tp + one.fp + one.fn)
+def _weighted_f1(classes: Sequence[OneClass], n: int) -> float:
+    return sum((one.f1 or 0.0) * one.support for one in classes) / n
 
 
-def _weighted_f1(classes: list[_Cells], n: int) -> float:
-    return sum((_f1(one) or 0.0) * (one.tp + one.fn) for one in classes) / n
-
-
-def _mcc(classes: list[_Cells], right: int, n: int) -> float | None:
+def _mcc(classes: Sequence[OneClass], right: int, n: int) -> float | None:
     """Matthews correlation for any number of classes (Gorodkin 2004)."""
-    actual = [one.tp + one.fn for one in classes]
+    actual = [one.support for one in classes]
     predicted = [one.tp + one.fp for one in classes]
     above = right * n - sum(a * p for a, p in zip(actual, predicted, strict=True))
     below = (n * n - sum(p * p for p in predicted)) * (n * n - sum(a * a for a in actual))
     return above / math.sqrt(below) if below else None
-
-
-def roc_auc(negative: Histogram, positive: Histogram) -> Auc | None:
-    """ROC AUC from the scores of both classes: (pairs in the right order + ½ ties) / pairs, ± ½ ties / pairs.
-
-    None while a class is empty. Raises NoSharedEdge.
-    """
-    negative, positive = aligned(negative, positive)
-    pairs = total(negative) * total(positive)
-    if not pairs:
-        return None
-    below = twice = ties = 0
-    for place in sorted({*negative.counts, *positive.counts} - {MISSING}):
-        here, there = negative.counts.get(place, 0), positive.counts.get(place, 0)
-        twice += there * (2 * below + here)
-        ties += there * here
-        below += here
-    return Auc(twice / (2 * pairs), ties / (2 * pairs))
-
-
-def ece(negative: Histogram, positive: Histogram) -> float | None:
-    """Expected calibration error over the score bins: sum of abs(sum of scores - positives) / N.
-
-    None without labels or without sums per bin. Raises NoSharedEdge.
-    """
-    negative, positive = aligned(negative, positive)
-    digits, n = positive.layout.digits, total(negative) + total(positive)
-    if digits is None or not n:
-        return None
-    quantum = Fraction(10) ** -digits
-    places = {*negative.counts, *positive.counts} - {MISSING}
-    apart = (
-        abs((negative.sums.get(p, 0) + positive.sums.get(p, 0)) * quantum - positive.counts.get(p, 0)) for p in places
-    )
-    return float(sum(apart) / n)
 
 
 def mean(moments: Moments) -> float | None:
@@ -236,8 +242,11 @@ def log_loss(moments: Moments) -> float | None:
     return mean(moments)
 
 
-def regression(error: Moments, absolute: Moments, target: Moments) -> Regression:
-    """MAE, RMSE, bias and R² from the moments of e = predicted - true, abs(e) and the true values."""
+def regression(error: Moments, absolute: Moments, target: Moments, relative: Moments | None = None) -> Regression:
+    """MAE, RMSE, bias, R² and MAPE from the moments of e = predicted - true, abs(e), the true values and abs(e / true).
+
+    `relative` has only the predictions whose true value is not 0; None where the source does not state it.
+    """
     n = error.n
     if not n:
         return Regression(0)
@@ -247,6 +256,8 @@ def regression(error: Moments, absolute: Moments, target: Moments) -> Regression
         rmse=math.sqrt(_squares(error) / n),
         bias=mean(error),
         r2=_r2(error, target),
+        mape=mean(relative) if relative is not None else None,
+        left_out=n - relative.n if relative is not None else None,
     )
 
 
@@ -290,47 +301,3 @@ def mix(before: Mapping[str, Counts], after: Mapping[str, Counts]) -> Mix | None
 def business_value(confusion: Confusion, values: Mapping[tuple[str, str], Fraction]) -> Fraction:
     """Sum of count times value over the cells of a confusion matrix, in the currency of `values`."""
     return sum((count * values.get(cell, Fraction(0)) for cell, count in confusion.cells.items()), Fraction(0))
-
-
-def fairness(groups: Mapping[str, Confusion], positive: str) -> dict[str, Gap]:
-    """The fairness gaps between groups by their Fairlearn names; a gap with fewer than two groups to compare is absent.
-
-    `demographic_parity_difference` of selection rates (its `ratio` is the demographic parity ratio),
-    `equal_opportunity_difference` of true positive rates, `false_positive_difference`, `equalized_odds_difference`
-    (the larger of the last two), `predictive_parity_difference` of precisions.
-    """
-    cells = {name: _against_rest(confusion, positive) for name, confusion in groups.items()}
-    rates: dict[str, Callable[[_Cells], Counts]] = {
-        "demographic_parity_difference": lambda one: (one.tp + one.fp, one.tp + one.fp + one.fn + one.tn),
-        "equal_opportunity_difference": lambda one: (one.tp, one.tp + one.fn),
-        "false_positive_difference": lambda one: (one.fp, one.fp + one.tn),
-        "predictive_parity_difference": lambda one: (one.tp, one.tp + one.fp),
-    }
-    found = {name: _gap(name, {group: rate(one) for group, one in cells.items()}) for name, rate in rates.items()}
-    gaps = {name: gap for name, gap in found.items() if gap is not None}
-    odds = [gaps[name] for name in ("equal_opportunity_difference", "false_positive_difference") if name in gaps]
-    if len(odds) == 2:
-        gaps["equalized_odds_difference"] = max(odds, key=lambda gap: gap.value)
-    return gaps
-
-
-def _gap(name: str, rates: Mapping[str, Counts]) -> Gap | None:
-    known = {group: (k, n) for group, (k, n) in rates.items() if n}
-    if len(known) < 2:
-        return None
-    ordered = sorted(known, key=lambda group: (Fraction(*known[group]), group))
-    low, high = ordered[0], ordered[-1]
-    pairs = len(list(combinations(known, 2)))
-    interval = newcombe(*known[high], *known[low], z=NormalDist().inv_cdf(1 - 0.025 / pairs))
-    assert interval is not None
-    top, bottom = Fraction(*known[high]), Fraction(*known[low])
-    return Gap(
-        name=name,
-        value=float(top - bottom),
-        ratio=float(bottom / top) if top else None,
-        high=high,
-        low=low,
-        counts=(known[high], known[low]),
-        interval=interval,
-        certain=interval[0] > 0,
-    )

@@ -240,6 +240,56 @@ class FeatureDrift:
     daily: tuple[float | None, ...] = ()
     """The effect per step of the window (JS for categories, normed Wasserstein for numbers)."""
     step: int = 0
+    drift: str = "data drift"
+    """Which drift it is: data, prediction or label drift."""
+    effect: float | None = None
+    """The measure that decides: JS for categories and constants, normed Wasserstein for numbers."""
+    p: float | None = None
+    chi_square_p: float | None = None
+    bound: float | None = None
+    wasserstein_bound: float | None = None
+    hellinger: float | None = None
+    total_variation: float | None = None
+    l_infinity: float | None = None
+    missing_reference: int = 0
+    missing_current: int = 0
+    fresh: tuple[tuple[str, int], ...] = ()
+    """Categories that the reference has not, with their count; `vanished` those that are not there any more."""
+    vanished: tuple[tuple[str, int], ...] = ()
+    reason: str = ""
+    """Why there is nothing to compare, or what is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One side of a comparison: a window, and what it is narrowed to.
+
+    `kind` says what sets it apart from the other side: window, version, segment, stage, or baseline, the stored
+    reference that the bins were made of. Without a window it is over the other side's.
+    """
+
+    kind: Literal["window", "version", "segment", "stage", "baseline"] = "window"
+    window: Window | None = None
+    version: str = ""
+    segment: str = ""
+    stage: str = "production"
+    environment: str = "production"
+
+
+@dataclass(frozen=True, slots=True)
+class Drifts:
+    """How far a model's features, predictions and labels of one side lie from those of the other, worst first.
+
+    `concept` is a sentence where the model answers worse while its data hold; `remarks` are sentences on the sides.
+    """
+
+    model: str
+    current: Half
+    reference: Half
+    as_of: int
+    rows: tuple[FeatureDrift, ...]
+    concept: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +308,40 @@ class Distribution:
     n_current: int
     missing_reference: int = 0
     missing_current: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MixedSegment:
+    """One segment on both sides of a change, (good, total) and Wilson intervals, and what it adds to each part."""
+
+    segment: str
+    before: tuple[int, int]
+    after: tuple[int, int]
+    interval_before: tuple[float, float] | None
+    interval_after: tuple[float, float] | None
+    mix: float
+    within: float
+    interaction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Mix or real: the exact parts of a change of a ratio over the segments of one column.
+
+    `mix` + `within` + `interaction` = `change`, as shares of 1; `before` and `after` are (good, total), `interval` is
+    Newcombe's of the change. `verdict`: mix, real, both, not enough data, unchanged. The largest segments first.
+    """
+
+    column: str
+    before: tuple[int, int]
+    after: tuple[int, int]
+    change: float
+    interval: tuple[float, float]
+    mix: float
+    within: float
+    interaction: float
+    verdict: str
+    segments: tuple[MixedSegment, ...]
 
 
 @dataclass(frozen=True, slots=True)

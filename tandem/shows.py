@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tandem import bins, quality, times
+from tandem import bins, quality, scores, times
 from tandem.config import Component
 from tandem.measure import Answer, Measures
 from tandem.records import Confusion, Event, Histogram, Moments, Ratio, merged
@@ -30,7 +30,7 @@ def answer(measures: Measures, component: Component, cell: Callable[[Measures, A
         "as_of": measures.reader.as_of,
         "state": worst(one.state for one in cells if one.objective is not None),
         "signals": [_signal(measures, *pair) for pair in zip(answers, cells, strict=True)],
-        "quality": _quality(measures, component.name) if component.kind == "model" else None,
+        "quality": quality_of(measures, component.name) if component.kind == "model" else None,
         "versions": _versions(measures, component.name),
         "samples": _samples(measures, component.name),
         "events": [_event(measures, *pair) for pair in _events(measures, component.name)],
@@ -63,6 +63,9 @@ def _objective(cell: Cell) -> dict[str, Any] | None:
         "target": one.target,
         "window": one.window,
         "budget_left": one.budget_left,
+        "events_left": one.events_left,
+        "good": one.good,
+        "total": one.total,
         "burn": {name: one.burn[name] for name in BURNS},
     }
 
@@ -90,7 +93,8 @@ def _witness(measures: Measures, found: Answer, source: int, value: Any) -> dict
 # -- quality of a model
 
 
-def _quality(measures: Measures, component: str) -> dict[str, Any]:
+def quality_of(measures: Measures, component: str) -> dict[str, Any]:
+    """The measures of a model over the window; null where one cannot be computed."""
     predictions = _ratio(measures, component, "volume").total
     coverage = _ratio(measures, component, "label_coverage")
     confusion = _one(measures, component, "outcome", Confusion({}))
@@ -169,7 +173,7 @@ def _scores(measures: Measures, component: str, confusion: Confusion) -> dict[st
                 by_class[name == positive].append(one)
     found: dict[str, Any] = {}
     if by_class[True] and by_class[False]:
-        auc = quality.roc_auc(bins.merge(by_class[False]).histogram, bins.merge(by_class[True]).histogram)
+        auc = scores.roc_auc(bins.merge(by_class[False]).histogram, bins.merge(by_class[True]).histogram)
         found["roc_auc"] = {"value": auc.value, "bound": auc.bound} if auc else None
     return found
 

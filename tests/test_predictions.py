@@ -29,7 +29,7 @@ from sklearn import metrics
 
 from connectors import predictions
 from connectors._files import item as item_at
-from tandem import quality
+from tandem import scores
 from tandem.bins import MISSING, OTHER, SCORE, Layout
 from tandem.child import Child, Refused
 from tandem.connect import Common, Given, Pull, SourceDown, SourceRefused
@@ -936,7 +936,7 @@ def test_scores_and_classes_agree_with_scikit_learn(tmp_path: Path) -> None:
     for key, values in total.items():
         if key[0] == "score" and key[1] in by_class and key[3] == "":
             by_class[key[1]][key[5]] += values[0]
-    auc = quality.roc_auc(Histogram(SCORE, by_class["0"], {}), Histogram(SCORE, by_class["1"], {}))
+    auc = scores.roc_auc(Histogram(SCORE, by_class["0"], {}), Histogram(SCORE, by_class["1"], {}))
     assert auc is not None
     assert abs(auc.value - metrics.roc_auc_score(truth, score)) <= auc.bound + 1e-12
     for name, wanted in (

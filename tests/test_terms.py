@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tandem import bins, drift, quality, slo
+from tandem import bins, drift, fairness, quality, scores, slo
 from tandem.bins import Layout
 from tandem.records import Confusion, Histogram, Moments
 
@@ -263,13 +263,13 @@ class TestQuality:
         layout = Layout(edges=(0.2, 0.6), digits=0)
         negative = Histogram(layout, {0: 370, 1: 180, 2: 75}, {})
         positive = Histogram(layout, {0: 30, 1: 120, 2: 225}, {0: 40, 1: 105, 2: 240})
-        assert quality.ece(negative, positive) == near(0.04)
+        assert scores.ece(negative, positive) == near(0.04)
 
     def test_auc(self):
         layout = Layout(edges=(0.25, 0.5, 0.75))
         negative = Histogram(layout, {0: 40, 1: 30, 2: 20, 3: 10}, {})
         positive = Histogram(layout, {0: 5, 1: 10, 2: 25, 3: 60}, {})
-        assert quality.roc_auc(negative, positive) == quality.Auc(0.835, near(0.08))
+        assert scores.roc_auc(negative, positive) == scores.Auc(0.835, near(0.08))
 
     def test_regression(self):
         e = [2, -2, 3, 0]
@@ -288,7 +288,7 @@ class TestQuality:
 class TestFairness:
     def test_two_groups(self):
         groups = {name: _group(*cells) for name, cells in {"A": (60, 20, 20, 100), "B": (30, 10, 30, 130)}.items()}
-        gaps = quality.fairness(groups, "1")
+        gaps = fairness.fairness(groups, "1")
         parity = gaps["demographic_parity_difference"]
         assert (parity.value, parity.ratio, parity.high, parity.low, parity.certain) == (near(0.2), 0.5, "A", "B", True)
         assert parity.interval == (near(0.110671), near(0.285080))
@@ -303,7 +303,7 @@ class TestFairness:
     def test_the_example_of_fairlearns_user_guide(self):
         """Counts per group of the arrays in "Performing a fairness assessment": selection .75, .5 and .5."""
         groups = {"a": _group(1, 2, 1, 0), "b": _group(3, 0, 2, 1), "c": _group(2, 2, 3, 1)}
-        gaps = quality.fairness(groups, "1")
+        gaps = fairness.fairness(groups, "1")
         assert gaps["demographic_parity_difference"].value == 0.25
         assert gaps["demographic_parity_difference"].ratio == near(0.666667)
         assert gaps["equal_opportunity_difference"].value == near(0.2)
