@@ -25,6 +25,8 @@ GRACE = 900
 """Seconds of lateness that are always allowed: buckets end, and pulls take their time."""
 MATURE = Fraction(9, 10)
 """Labels have come when coverage reaches this share of its usual plateau."""
+LABEL_STEP = 6 * HOUR
+"""Seconds over which label coverage is taken together to see how far labels have come."""
 
 
 @dataclass(frozen=True)
@@ -278,15 +280,20 @@ class Measures:
         return one.signal.name in ("outcome", "error") and self.mature(one.component) < self.end
 
     @cached_property
-    def _maturity(self) -> dict[str, int]:
+    def label_steps(self) -> dict[str, list[tuple[int, int, int]]]:
+        """(start, labelled, predictions) of every model per LABEL_STEP of the last 28 days, oldest first."""
         components = sorted({component for component, signal in self._by_signal if signal == "label_coverage"})
         groups = {kept.id: place for place, component in enumerate(components)
                   for kept in self.series(component, "label_coverage")}  # fmt: skip
-        steps: list[list[tuple[Any, ...]]] = [[] for _ in components]
-        for place, *row in self.reader.steps("ratio", groups, self.end - WINDOW_SECONDS, self.end, 6 * HOUR):
-            steps[place].append(tuple(row))
-        return {component: _mature_until(some, 6 * HOUR, self.end)
-                for component, some in zip(components, steps, strict=True)}  # fmt: skip
+        steps: dict[str, list[tuple[int, int, int]]] = {component: [] for component in components}
+        rows = self.reader.steps("ratio", groups, self.end - WINDOW_SECONDS, self.end, LABEL_STEP)
+        for place, start, good, total in rows:
+            steps[components[place]].append((int(start), int(good), int(total)))
+        return steps
+
+    @cached_property
+    def _maturity(self) -> dict[str, int]:
+        return {component: _mature_until(some, LABEL_STEP, self.end) for component, some in self.label_steps.items()}
 
     def mature(self, component: str) -> int:
         """Up to when a model's labels have come, as far as they usually do; epoch seconds."""
@@ -339,17 +346,31 @@ class Measures:
 
     def merges(self, kind: str, component: str, signal: str, series: Sequence[Kept]) -> list[tuple[Kept, Any]]:
         """Some series of a component's signal with their merges over the window, each source where it counts."""
-        one = Asked(component, self.config.signals[signal], None, None, None, 0, "")
-        numbers = {kept.placed.source for kept in self._by_signal.get((component, signal), [])}
-        numbers |= {kept.placed.source for kept in series}
-        sources = sorted(numbers, key=self.rank)
-        found: list[tuple[Kept, Any]] = []
-        for number, owns in self._owned(one, sources, self.window.since, self.window.until).items():
-            mine = {kept.id: kept for kept in series if kept.placed.source == number}
-            spans = overlap(owns, self.window.since, self.window.until)
+        return self.gathered(kind, component, {signal: series})[signal]
+
+    def gathered(
+        self, kind: str, component: str, wanted: Mapping[str, Sequence[Kept]]
+    ) -> dict[str, list[tuple[Kept, Any]]]:
+        """The merges of series of several signals; what is read over the same stretches is read at once."""
+        found: dict[str, list[tuple[Kept, Any]]] = {signal: [] for signal in wanted}
+        together: dict[tuple[Span, ...], dict[int, tuple[str, Kept]]] = {}
+        for signal, series in wanted.items():
+            for number, spans in self._stretches(component, signal, series).items():
+                mine = {kept.id: (signal, kept) for kept in series if kept.placed.source == number}
+                together.setdefault(tuple(spans), {}).update(mine)
+        for spans, mine in together.items():
             for place, some in self.reader.totals(kind, sorted(mine), spans).items():
-                found += [(mine[place], merge) for merge in some if merge is not None]
+                signal, kept = mine[place]
+                found[signal] += [(kept, merge) for merge in some if merge is not None]
         return found
+
+    def _stretches(self, component: str, signal: str, series: Sequence[Kept]) -> dict[int, list[Span]]:
+        """The parts of the window that each source of a signal counts for."""
+        one = Asked(component, self.config.signals[signal], None, None, None, 0, "")
+        numbers = {kept.placed.source for kept in (*self._by_signal.get((component, signal), []), *series)}
+        since, until = self.window.since, self.window.until
+        owned = self._owned(one, sorted(numbers, key=self.rank), since, until)
+        return {number: overlap(owns, since, until) for number, owns in owned.items()}
 
     def _merge(self, kind: str, series: Sequence[Kept], merges: Mapping[int, list[Any]], place: int) -> Value | None:
         if len(series) == 1:  # nearly always: nothing to add up
