@@ -7,21 +7,19 @@ import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tandem import catalog, connect, strict, times
+from tandem import catalog, connect, objectives, strict, times
 from tandem.connect import Common, Connector
-from tandem.records import BUCKET, DAY, HOUR, Stage
-
-MEASURES: Mapping[str, str] = {"accuracy": "outcome", "precision": "outcome", "recall": "outcome", "f1": "outcome"}
-"""Measures that an objective may name, and the signal that each is derived from."""
+from tandem.objectives import MEASURES as MEASURES
+from tandem.objectives import Correction, Maintenance, Objective, Product
+from tandem.records import BUCKET, DAY, HOUR
 
 Kind = Literal["service", "model"]
 
@@ -44,35 +42,6 @@ class Component:
     product: str = ""
     depends_on: tuple[str, ...] = ()
     environment: str = ""
-
-
-@dataclass(frozen=True)
-class Objective:
-    """A target share of good over a rolling window.
-
-    `signal` is a signal or one of MEASURES. `threshold` (the signal's unit) says what is good of a quantity such as
-    latency, `tolerance` (the target's unit) what is good of a regression error; target and threshold are the
-    signal's own where nothing is said.
-    """
-
-    component: str
-    signal: str
-    target: Fraction | None = None
-    name: str = ""
-    threshold: Fraction | None = None
-    tolerance: Fraction | None = None
-    stage: Stage = "production"
-    window: str = "28d"
-
-    @property
-    def stored(self) -> str:
-        """The signal that is read for it."""
-        return MEASURES.get(self.signal, self.signal)
-
-    @property
-    def seconds(self) -> int:
-        """The length of its window in seconds."""
-        return times.duration(self.window)
 
 
 @dataclass(frozen=True)
@@ -111,6 +80,10 @@ class Config:
     objectives: tuple[Objective, ...]
     signals: Mapping[str, catalog.Signal]
     sources: tuple[Source, ...]
+    promises: tuple[Product, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    maintenance: Maintenance = "leave out"
+    """Whether the time of maintenance leaves the counts of objectives; a source may say otherwise of its own."""
 
     @property
     def folder(self) -> Path:
@@ -142,6 +115,9 @@ class _File:
     timezone: str = "UTC"
     component: tuple[Component, ...] = ()
     objective: tuple[Objective, ...] = ()
+    product: tuple[Product, ...] = ()
+    correction: tuple[Correction, ...] = ()
+    maintenance: Maintenance = "leave out"
     signal: tuple[catalog.Signal, ...] = ()
     source: tuple[Source, ...] = field(default=())
 
@@ -159,8 +135,8 @@ def parse(text: str, path: Path) -> Config:
     """The configuration of TOML text that stands in `path`; raises ValueError with one sentence."""
     folder = path.parent
     tables = _toml(text)
-    sources = {"source": _sources(tables["source"], folder)} if "source" in tables else {}
-    file = strict.build(_File, tables | sources, "The file", folder, {"source": lambda built: built})
+    built = {key: read(tables[key], folder) for key, read in _OWN.items() if key in tables}
+    file = strict.build(_File, tables | built, "The file", folder, dict.fromkeys(_OWN, lambda made: made))
     _zone(file.timezone)
     signals = catalog.built_in() | {signal.name: signal for signal in file.signal}
     _distinct("signal", [*catalog.built_in(), *(signal.name for signal in file.signal)])
@@ -168,14 +144,25 @@ def parse(text: str, path: Path) -> Config:
     _distinct("source", [source.name for source in file.source])
     for signal in file.signal:
         _check_signal(signal)
+    for number, correction in enumerate(file.correction, 1):
+        for name in correction.signal:
+            if name not in signals:
+                found = strict.nearest(name, tuple(signals))
+                where = strict.place("correction", number, vars(correction))
+                raise ValueError(f"{where} names an unknown signal {strict.quoted(name)}; {found}.")
+    _distinct("product", [product.name for product in file.product])
     components = _components(file, signals)
+    objectives.check_products(file.product, list(dict.fromkeys(component.product for component in components)))
     _check_names(file, tuple(component.name for component in components))
     return Config(
         path=path,
         store=folder / file.store,
         timezone=file.timezone,
         components=components,
-        objectives=_objectives(file.objective, signals),
+        objectives=objectives.checked(file.objective, signals, file.timezone),
+        promises=file.product,
+        corrections=file.correction,
+        maintenance=file.maintenance,
         signals=signals,
         sources=file.source,
     )
@@ -206,6 +193,20 @@ def _toml(text: str) -> dict[str, Any]:
         raise ValueError(f"The file is not TOML: {error}.") from None
     except RecursionError:
         raise ValueError("The file is not usable: its lists or tables are nested too deeply.") from None
+
+
+# --- corrections
+
+
+def _corrections(tables: object, folder: Path) -> tuple[Correction, ...]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ValueError("The file: write [[correction]] with two brackets, because there may be several.")
+    found = []
+    for number, table in enumerate(tables, 1):
+        where = strict.place("correction", number, table)
+        found.append(objectives.check_correction(
+            strict.build(Correction, table, where, folder, objectives.READERS), where))  # fmt: skip
+    return tuple(found)
 
 
 # --- sources
@@ -290,6 +291,8 @@ def _since(given: object) -> int:
         return times.parse(given, 0)
 
 
+_OWN: Mapping[str, Callable[[object, Path], Any]] = {"source": _sources, "correction": _corrections}
+"""Tables that are read in their own way."""
 _READERS: strict.Readers = {"every": _duration, "overlap": _duration, "horizon": _duration, "since": _since}
 
 
@@ -328,6 +331,9 @@ def _check_names(file: _File, names: tuple[str, ...]) -> None:
             _known_component(other, names, f"[[component]] {strict.quoted(component.name)}: depends_on")
     for number, objective in enumerate(file.objective, 1):
         _known_component(objective.component, names, strict.place("objective", number, vars(objective)))
+    for number, correction in enumerate(file.correction, 1):
+        for name in correction.component:
+            _known_component(name, names, strict.place("correction", number, vars(correction)))
 
 
 def _finds_components(source: Source) -> bool:
@@ -356,64 +362,7 @@ def _check_signal(signal: catalog.Signal) -> None:
     if signal.good not in _GOOD_OF[signal.kind]:
         raise ValueError(f"{where}: good of a {signal.kind} must be {' or '.join(_GOOD_OF[signal.kind])}.")
     if signal.target is not None:
-        _check_target(signal.target, where)
-
-
-def _check_target(target: Fraction, where: str) -> None:
-    if not 0 < target < 1:
-        raise ValueError(f"{where}: target must lie between 0 and 1, such as 0.99; a target of 1 leaves no budget.")
-
-
-def _objectives(given: tuple[Objective, ...], signals: Mapping[str, catalog.Signal]) -> tuple[Objective, ...]:
-    objectives = tuple(
-        _objective(one, strict.place("objective", n, vars(one)), signals) for n, one in enumerate(given, 1)
-    )
-    keys = Counter((one.component, one.signal, one.stage, one.name) for one in objectives)
-    for (component, signal, _, _), count in keys.items():
-        if count > 1:
-            raise ValueError(
-                f"{count} [[objective]] tables are of {strict.quoted(signal)} of {strict.quoted(component)}: "
-                "give each a name of its own."
-            )
-    return objectives
-
-
-def _objective(one: Objective, where: str, signals: Mapping[str, catalog.Signal]) -> Objective:
-    if one.stored not in signals:
-        found = strict.nearest(one.signal, (*signals, *MEASURES))
-        raise ValueError(f"{where} names an unknown signal {strict.quoted(one.signal)}; {found}.")
-    signal = signals[one.stored]
-    if signal.good == "none":
-        raise ValueError(f"{where}: {signal.name} says nothing of good and bad, so it cannot have an objective.")
-    target = one.target if one.target is not None else signal.target
-    if target is None:
-        raise ValueError(f'{where} lacks the key "target": {signal.name} has no target of its own.')
-    _check_target(target, where)
-    if _window(one.window, where) < BUCKET:
-        raise ValueError(f"{where}: window must be at least 5m.")
-    threshold, tolerance = _bounds(one, signal, where)
-    return dataclasses.replace(one, target=target, threshold=threshold, tolerance=tolerance)
-
-
-def _window(text: str, where: str) -> int:
-    try:
-        return times.duration(text)
-    except ValueError as refused:
-        raise ValueError(f"{where}: window: {refused}") from None
-
-
-def _bounds(one: Objective, signal: catalog.Signal, where: str) -> tuple[Fraction | None, Fraction | None]:
-    """The threshold and tolerance in force, of which a signal needs one or none; refuses what it has no use for."""
-    needed = {"below": "threshold", "within": "tolerance"}.get(signal.good)
-    bounds = {"threshold": one.threshold, "tolerance": one.tolerance}
-    for key, bound in bounds.items():
-        if key != needed and bound is not None:
-            raise ValueError(f"{where}: {signal.name} takes no {key}; leave it out.")
-    if needed:
-        bounds[needed] = bounds[needed] if bounds[needed] is not None else signal.threshold
-        if bounds[needed] is None:
-            raise ValueError(f"{where} lacks the key {strict.quoted(needed)}: {signal.name} has none of its own.")
-    return bounds["threshold"], bounds["tolerance"]
+        objectives.check_target(signal.target, where)
 
 
 def _zone(name: str, where: str = "") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
@@ -32,10 +32,14 @@ LITTLE_LEFT = Fraction(1, 10)
 Z95 = 1.959964
 """Two-sided 95 % point of the normal distribution."""
 
-_SPOKEN = {
-    300: "5 minutes", 1800: "30 minutes", 3600: "hour", 7200: "2 hours", 21600: "6 hours", 86400: "day",
-    259200: "3 days",
-}  # fmt: skip
+_UNITS = ((86400, "d", "day"), (3600, "h", "hour"), (60, "m", "minute"))
+Why = Literal[
+    "", "no traffic", "not measured", "stale", "no labels yet", "not enough evidence", "not applicable", "corrected",
+    "no objective", "burning", "little evidence", "overspent", "little left", "within target",
+]  # fmt: skip
+"""Why an objective stands as it does, for machines."""
+Factors = Literal["", "standard", "reachable"]
+"""Which factors rules have: "" the standard ones unless the target makes one unreachable, else the reachable ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,23 @@ class Verdict:
 
     state: State
     reason: str
+    why: Why = ""
+
+
+def look_back(seconds: int) -> str:
+    """The name of a look-back on screens and in JSON: "5m", "6h", "3d"."""
+    size, unit, _ = _unit(seconds)
+    return f"{seconds // size}{unit}"
+
+
+def spoken(seconds: int) -> str:
+    """A look-back in words, as after "the last": "hour", "30 minutes", "3 days"."""
+    size, _, word = _unit(seconds)
+    return word if seconds == size else f"{seconds // size} {word}s"
+
+
+def _unit(seconds: int) -> tuple[int, str, str]:
+    return next((one for one in _UNITS if seconds >= one[0] and not seconds % one[0]), _UNITS[-1])
 
 
 def target_of(given: Fraction | float | str) -> Fraction:
@@ -67,18 +88,18 @@ def target_of(given: Fraction | float | str) -> Fraction:
     return target
 
 
-def budget_left(good: int, total: int, target: Fraction) -> Fraction | None:
+def budget_left(good: int, total: int, target: Fraction, expected: int | None = None) -> Fraction | None:
     """Share of the error budget that is left, 1 - (bad / total) / (1 - target); negative when overspent.
 
-    None without events.
+    Of a calendar window the budget is fixed by the `expected` events of the whole period. None without events.
     """
-    spent, budget = _spent(good, total, target)
-    return Fraction(budget - spent, budget) if total else None
+    spent, budget = _spent(good, total, target, expected)
+    return Fraction(budget - spent, budget) if budget else None
 
 
-def events_left(good: int, total: int, target: Fraction) -> Fraction:
+def events_left(good: int, total: int, target: Fraction, expected: int | None = None) -> Fraction:
     """Bad events that the budget still allows, (1 - target) * total - bad; negative when overspent."""
-    spent, budget = _spent(good, total, target)
+    spent, budget = _spent(good, total, target, expected)
     return Fraction(budget - spent, target.denominator)
 
 
@@ -94,9 +115,10 @@ def burn_number(good: int, total: int, target: Fraction) -> float | None:
     return spent / budget if total else None
 
 
-def _spent(good: int, total: int, target: Fraction) -> tuple[int, int]:
+def _spent(good: int, total: int, target: Fraction, expected: int | None = None) -> tuple[int, int]:
     """Bad events, and those that the budget allows, both times the target's denominator."""
-    return (total - good) * target.denominator, total * (target.denominator - target.numerator)
+    of = total if expected is None else expected
+    return (total - good) * target.denominator, of * (target.denominator - target.numerator)
 
 
 def largest_burn(target: Fraction, base: Fraction = Fraction(0)) -> Fraction:
@@ -136,25 +158,79 @@ def factors(window: int = WINDOW) -> tuple[Rule, ...]:
     )
 
 
-def reachable(target: Fraction, factor: Fraction) -> bool:
+def reachable(target: Fraction, factor: Fraction, base: Fraction = Fraction(0)) -> bool:
     """Whether a rule can fire at all: its factor lies below the largest burn rate, 1 / (1 - target)."""
-    return factor < largest_burn(target)
+    return factor < largest_burn(target, base)
 
 
 def rules(target: Fraction, window: int = WINDOW) -> tuple[Rule, ...]:
-    """The burn rules that can fire at this target."""
+    """The standard burn rules that can fire at this target."""
     return tuple(rule for rule in factors(window) if reachable(target, rule.factor))
 
 
-def refused(target: Fraction, window: int = WINDOW) -> tuple[str, ...]:
-    """One sentence for each rule that this target makes unreachable, with what to do."""
+@cache
+def in_force(
+    target: Fraction, window: int = WINDOW, how: Factors = "", base: Fraction = Fraction(0)
+) -> tuple[Rule, ...]:
+    """The burn rules that an objective is judged by.
+
+    The standard ones; where the target makes one unreachable, or "reachable" is asked for, each fires at most at the
+    reachable factor. With an accepted error ratio `base` burn is excess burn and the standard factors stay.
+    """
+    table = factors(window)
+    if base:
+        return tuple(rule for rule in table if reachable(target, rule.factor, base))
+    if how == "standard" or (not how and all(reachable(target, rule.factor) for rule in table)):
+        return rules(target, window)
+    return tuple(replace(rule, factor=reachable_factor(target, rule.factor)) for rule in table)
+
+
+def refused(
+    target: Fraction, window: int = WINDOW, base: Fraction = Fraction(0), own: tuple[Rule, ...] = ()
+) -> tuple[str, ...]:
+    """One sentence for each rule that this target makes unreachable: the arithmetic, and what to do instead."""
     return tuple(
-        f"The {rule.severity} rule over the last {_SPOKEN[rule.long]} needs a burn rate above {float(rule.factor):g},"
-        f" but a target of {percent(target)} burns at most {float(largest_burn(target)):g} times the budget even when"
-        f" everything fails: raise the target, or let it fire at {float(reachable_factor(target, rule.factor)):g}."
-        for rule in factors(window)
-        if not reachable(target, rule.factor)
+        f"The {rule.severity} rule over the last {spoken(rule.long)} needs a burn rate above {number(rule.factor)},"
+        f" but a target of {percent(target)} burns at most {number(largest_burn(target, base))} times the budget even"
+        f" when everything fails, {_largest(target, base)}: {_instead(target, rule.factor)}."
+        for rule in own or factors(window)
+        if not reachable(target, rule.factor, base)
     )
+
+
+def _largest(target: Fraction, base: Fraction) -> str:
+    if not base:
+        return f"1 / (1 - {number(target)})"
+    return f"(1 - {number(base)}) / (1 - {number(target)} - {number(base)})"
+
+
+def _instead(target: Fraction, factor: Fraction) -> str:
+    """What is offered in place of a factor that is out of reach."""
+    lower = f'factors = "reachable" lets it fire at {number(reachable_factor(target, factor))}, when half of all fails'
+    base = offered_base(target, factor)
+    if base is None:
+        return f"{lower}; or raise the target"
+    return (
+        f"{lower}; base = {number(base)} counts only errors above {percent(base)} and keeps {number(factor)} in reach;"
+        " or raise the target"
+    )
+
+
+def offered_base(target: Fraction, factor: Fraction) -> Fraction | None:
+    """The accepted error ratio, in thousandths, from which a factor is exceeded once more than half of all fails.
+
+    From (1/2 - b) / ((1 - target) - b) = factor; None where no base between 0 and 1 - target does it.
+    """
+    if factor <= 1:
+        return None
+    exact = (factor * (1 - target) - Fraction(1, 2)) / (factor - 1)
+    base = Fraction(math.ceil(exact * 1000), 1000)
+    return base if 0 < base < 1 - target else None
+
+
+def number(value: Fraction) -> str:
+    """A fraction as people write it: four significant digits at most, fewer where they are exact."""
+    return f"{float(value):.6g}" if value.denominator in (1, 2, 5, 10, 100, 1000) else f"{float(value):.4g}"
 
 
 def reachable_factor(target: Fraction, factor: Fraction) -> Fraction:
@@ -221,79 +297,99 @@ def judge(
     stale: bool = False,
     labels: bool = True,
     evidence: int = EVIDENCE,
+    rules: tuple[Rule, ...] | None = None,
+    base: Fraction = Fraction(0),
+    expected: int | None = None,
 ) -> Verdict:
     """The state of an objective at the end of its window.
 
     `good` and `total` are those of the objective's own window of `window` seconds, `burns` those of the look-backs in
     seconds that end with it (BURN_WINDOWS; one left out never fires), `coverage` the share of the window its source
     vouches for, `stale` whether the source is later than its declared interval, `labels` whether any label has come.
+    `rules` are those in force where nothing is said; `base` makes their burn rate that of the errors above it;
+    `expected` are the events that fix the budget of a calendar window.
     What a late source showed before stays: alerts are frozen, not cleared; only "ok" needs fresh data.
     """
     if not total:
-        return Verdict("unknown", _why_empty(coverage, stale, labels))
-    fired = _fired(target, burns, window, evidence)
-    overspent = _overspent(good, total, target)
+        return _empty(coverage, stale, labels)
+    limits = _limits(target, window) if rules is None and not base else _limits_of(
+        target, in_force(target, window, "", base) if rules is None else rules, base)  # fmt: skip
+    fired = _fired(limits, target, burns, evidence, base)
+    overspent = _overspent(good, total, target, expected)
     for verdict in (*(one for one in fired if one.state == "breached"), *overspent, *fired):
         return verdict
-    return _quiet(good, total, target, stale)
+    return _quiet(good, total, target, stale, expected)
 
 
-def _why_empty(coverage: float | None, stale: bool, labels: bool) -> str:
+def _empty(coverage: float | None, stale: bool, labels: bool) -> Verdict:
+    """The state of a window in which nothing was counted."""
     if coverage == 0:
-        return "not measured: no source has seen this window"
+        return Verdict("unknown", "not measured: no source has seen this window", "not measured")
     if stale:
-        return "stale: the source is later than its declared interval"
+        return Verdict("unknown", "stale: the source is later than its declared interval", "stale")
     if not labels:
-        return "no labels yet: predictions are waiting for their outcome"
-    return "no traffic: nothing happened in this window"
+        return Verdict("unknown", "no labels yet: predictions are waiting for their outcome", "no labels yet")
+    return Verdict("unknown", "no traffic: nothing happened in this window", "no traffic")
+
+
+Limits = tuple[tuple[Rule, int, int], ...]
+"""Rules, each with the error ratio above which it fires, as numerator and denominator."""
 
 
 @cache
-def _limits(target: Fraction, window: int) -> tuple[tuple[Rule, int, int], ...]:
-    """The rules that can fire, each with the error ratio above which it does, as numerator and denominator."""
-    shares = [(rule, rule.factor * (1 - target)) for rule in rules(target, window)]
+def _limits(target: Fraction, window: int) -> Limits:
+    return _limits_of(target, in_force(target, window), Fraction(0))
+
+
+def _limits_of(target: Fraction, rules: tuple[Rule, ...], base: Fraction) -> Limits:
+    shares = [(rule, base + rule.factor * (1 - target - base)) for rule in rules]
     return tuple((rule, share.numerator, share.denominator) for rule, share in shares)
 
 
-def _fired(target: Fraction, burns: Mapping[int, Totals], window: int, evidence: int) -> list[Verdict]:
+def _fired(
+    limits: Limits, target: Fraction, burns: Mapping[int, Totals], evidence: int, base: Fraction
+) -> list[Verdict]:
     """What the burn rules say, worst first."""
     found = []
-    for rule, above, of in _limits(target, window):
+    for rule, above, of in limits:
         (good, total), (short_good, short_total) = burns.get(rule.long, (0, 0)), burns.get(rule.short, (0, 0))
         bad = total - good
         if bad * of <= total * above or (short_total - short_good) * of <= short_total * above:
             continue
-        rate = burn_number(good, total, target) or 0
-        said = f"burning {rate:.3g} times the budget over the last {_SPOKEN[rule.long]}"
+        rate = float(excess_burn(good, total, target, base) or 0) if base else burn_number(good, total, target) or 0
+        over = f" above the accepted {percent(base)}" if base else ""
+        said = f"burning {rate:.3g} times the budget{over} over the last {spoken(rule.long)}"
         if bad < evidence and rule.severity == "page":
-            found.append(Verdict("at risk", f"{said}, but on only {bad} bad of {total:,}: not enough to page"))
+            reason = f"{said}, but on only {bad} bad of {total:,}: not enough to page"
+            found.append(Verdict("at risk", reason, "little evidence"))
         elif bad >= evidence:
             state: State = "breached" if rule.severity == "page" else "at risk"
-            found.append(Verdict(state, f"{said} ({bad:,} bad of {total:,})"))
+            found.append(Verdict(state, f"{said} ({bad:,} bad of {total:,})", "burning"))
     return found
 
 
-def _overspent(good: int, total: int, target: Fraction) -> list[Verdict]:
-    spent, budget = _spent(good, total, target)
+def _overspent(good: int, total: int, target: Fraction, expected: int | None) -> list[Verdict]:
+    spent, budget = _spent(good, total, target, expected)
     if spent <= budget:
         return []
-    over = Fraction(spent - budget, budget)
-    return [Verdict("breached", f"{total - good:,} bad of {total:,}: {percent(over)} more than the budget allows")]
+    over = percent(Fraction(spent - budget, budget)) if budget else "all"
+    of = f"{total:,}" if expected is None else f"{expected:,} expected"
+    return [Verdict("breached", f"{total - good:,} bad of {of}: {over} more than the budget allows", "overspent")]
 
 
-def _quiet(good: int, total: int, target: Fraction, stale: bool) -> Verdict:
+def _quiet(good: int, total: int, target: Fraction, stale: bool, expected: int | None) -> Verdict:
     """The state when no rule fires and the budget is not overspent."""
-    left = budget_left(good, total, target) or Fraction(0)
+    left = budget_left(good, total, target, expected) or Fraction(0)
     if left < LITTLE_LEFT:
-        return Verdict("at risk", f"only {percent(left)} of the budget is left")
+        return Verdict("at risk", f"only {percent(left)} of the budget is left", "little left")
     if stale:
-        return Verdict("unknown", "stale: the source is later than its declared interval")
+        return Verdict("unknown", "stale: the source is later than its declared interval", "stale")
     needed = -(-target.denominator // (target.denominator - target.numerator))
-    if total < needed:
-        return Verdict(
-            "unknown", f"not enough evidence: {total:,} seen, a target of {percent(target)} needs {needed:,} or more"
-        )
-    return Verdict("ok", f"within target, {percent(left)} of the budget left")
+    seen = total if expected is None else expected
+    if seen < needed:
+        reason = f"not enough evidence: {seen:,} seen, a target of {percent(target)} needs {needed:,} or more"
+        return Verdict("unknown", reason, "not enough evidence")
+    return Verdict("ok", f"within target, {percent(left)} of the budget left", "within target")
 
 
 def percent(share: Fraction) -> str:

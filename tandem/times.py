@@ -13,6 +13,9 @@ from tandem.strict import quoted
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 """Seconds of the units of a duration; a month (M) and a year (y) are calendar steps and stand only after `now`."""
+PERIODS = {"day": 90000, "week": 604800 + 3600, "month": 31 * 86400 + 3600, "quarter": 92 * 86400 + 3600,
+           "year": 366 * 86400}  # fmt: skip
+"""The periods of a calendar, and the most seconds that one can have."""
 FIRST = 0
 LAST = 253402300799
 """The last second of the year 9999."""
@@ -127,6 +130,36 @@ def repeats(when: datetime, zone_name: str) -> bool:
     """Whether a wall-clock time came twice in that zone, because the clocks were put back over it."""
     there = when.replace(tzinfo=zone(zone_name))
     return there.replace(fold=0).timestamp() < there.replace(fold=1).timestamp()
+
+
+def spelled(seconds: int) -> str:
+    """A duration as it is written: "5m", "28d", "1h30m"."""
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"
+
+
+def period(name: str, ts: int, zone_name: str) -> tuple[int, int]:
+    """The day, week (from Monday), month, quarter or year that holds `ts`, half-open, by the clocks of a zone.
+
+    A day on which the clocks change has 23 or 25 hours.
+    """
+    there = datetime.fromtimestamp(ts, zone(zone_name)).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    if name == "week":
+        begin = there - timedelta(days=there.weekday())
+        return _midnight(begin, zone_name), _midnight(begin + timedelta(days=7), zone_name)
+    if name == "day":
+        return _midnight(there, zone_name), _midnight(there + timedelta(days=1), zone_name)
+    months = {"month": 1, "quarter": 3, "year": 12}[name]
+    begin = there.replace(month=(there.month - 1) // months * months + 1, day=1)
+    return _midnight(begin, zone_name), _midnight(_moved(begin, months, "M"), zone_name)
+
+
+def _midnight(when: datetime, zone_name: str) -> int:
+    """The first second of a day; where the clocks are put forward over midnight, the first that was."""
+    return math.floor(when.replace(tzinfo=zone(zone_name), fold=0).timestamp())
 
 
 def _stepped(given: str, steps: str, now: int) -> int:

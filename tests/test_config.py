@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem import connect
+from tandem import connect, slo, times
 from tandem.config import Config, ConfigError, load, missing_environment, parse
 from tandem.connect import About, Common, Rule, setting
+from tandem.objectives import Product
 from tandem.template import toml
 
 
@@ -184,6 +185,49 @@ def test_objectives_are_exact_and_take_what_they_leave_out_from_their_signal(rea
     assert cache.target == Fraction(4, 5)
 
 
+def test_an_objective_may_say_everything_of_its_own(read: Callable[[str], Config]) -> None:
+    written = (
+        A
+        + LATENCY
+        + ('target = 0.999\nwindow = "month"\nexpected = 600_000\ntimezone = "Europe/Berlin"\nevidence = 3\n')
+        + OWN
+        + FAIR
+        + 'name = "fair"\nwindow = "week"\n'
+        + AGREED
+        + ('[[product]]\nname = "a"\ntarget = 0.985\n')
+    )
+    known = read('timezone = "Asia/Tokyo"\nmaintenance = "count"\n' + written)
+    latency, fair = known.objectives
+    assert (latency.calendar, latency.expected, latency.timezone, latency.evidence) == (
+        "month", 600_000, "Europe/Berlin", 3)  # fmt: skip
+    assert latency.rules == (slo.Rule("page", 3600, 300, Fraction(14)),)
+    assert (fair.segment, fair.bound, fair.timezone) == ("country", Fraction(1, 10), "Asia/Tokyo"), "the file's zone"
+    [agreed] = known.corrections
+    assert (agreed.component, agreed.to - agreed.from_, agreed.author) == (("a",), 7200, "Ada")
+    assert (agreed.reason, agreed.agreed) == ("the database moved", "2026-11-18")
+    assert times.text(agreed.from_) == "2026-11-20T02:00:00Z"
+    assert known.promises == (Product("a", Fraction("0.985")),)
+    assert known.maintenance == "count"
+
+
+def test_a_class_with_an_underscore_in_code_is_class_in_the_file(read: Callable[[str], Config]) -> None:
+    [one] = read(A + LATENCY.replace("latency", "recall") + 'class = "fraud"\n').objectives
+    assert (one.stored, one.class_, one.target) == ("outcome", "fraud", Fraction(9, 10))
+
+
+def test_a_low_target_loads_with_the_reachable_factors_and_keeps_the_excess_form(read: Callable[[str], Config]) -> None:
+    """Only what the file asks for itself is refused: the standard rules give way to what the target allows."""
+    plain, excess, reachable = read(
+        A
+        + "".join(
+            LATENCY + f'target = 0.9\nname = "{n}"\n{more}\n'
+            for n, more in enumerate(("", "base = 0.068", 'factors = "reachable"'))
+        )
+    ).objectives
+    assert (plain.base, plain.factors, excess.base) == (None, "", Fraction("0.068"))
+    assert reachable.factors == "reachable"
+
+
 def test_a_source_carries_its_connectors_own_config(read: Callable[[str], Config], tmp_path: Path) -> None:
     prod, models = read(WHOLE).sources
     assert prod.connector.ABOUT.side == "system"
@@ -220,6 +264,25 @@ def test_an_alias_is_its_connector(read: Callable[[str], Config], monkeypatch: p
 
 A = SOURCE + 'component = "a"\n'
 LATENCY = '[[objective]]\ncomponent = "a"\nsignal = "latency"\n'
+FAIR = """\
+[[objective]]
+component = "a"
+signal = "fairness"
+target = 0.9
+segment = "country"
+gap = "equal_opportunity_difference"
+bound = 0.1
+"""
+OWN = '[[objective.rule]]\nseverity = "page"\nlong = "1h"\nshort = "5m"\nfactor = 14\n'
+AGREED = """\
+[[correction]]
+component = "a"
+from = 2026-11-20T02:00:00Z
+to = 2026-11-20T04:00:00Z
+author = "Ada"
+reason = "the database moved"
+agreed = 2026-11-18
+"""
 
 REFUSED = {
     'stroe = "x"': 'unknown key "stroe"; the nearest known one is "store"',
@@ -280,13 +343,60 @@ REFUSED = {
     A + LATENCY.replace("latency", "in_sync"): 'lacks the key "target"',
     A + LATENCY.replace("latency", "error") + 'target = 0.9': 'lacks the key "tolerance"',
     A + LATENCY.replace("latency", "availability") + 'threshold = 1': "takes no threshold",
-    A + LATENCY + 'window = "month"': '"month" is not a duration',
+    A + LATENCY + 'window = "fortnight"': 'window: "fortnight" is not a duration: write a number and s, m, h, d or w, '
+    "such as 5m or 28d, or day, week, month, quarter, year.",
+    A + LATENCY + 'window = "800d"': "window must be at most 732d",
+    A + LATENCY + 'expected = 9': 'expected belongs to a window of the calendar, such as window = "month"',
+    A + LATENCY + 'timezone = "UTC"': "timezone belongs to a window of the calendar",
+    A + LATENCY + 'window = "month"\nexpected = 0': "expected must be the events of a whole month",
+    A + LATENCY + 'window = "month"\ntimezone = "Mars"': 'timezone: "Mars" is not a time zone',
+    A + LATENCY + 'class = "fraud"': "class belongs to accuracy, precision, recall, f1; latency takes none",
+    A + LATENCY + 'bound = 0.1': "bound belongs to fairness; latency takes none",
+    A + LATENCY.replace("latency", "fairness"): 'lacks the key "target": fairness has no target of its own',
+    A + FAIR.replace('segment = "country"', ""): 'lacks the key "segment": the column of the groups',
+    A + FAIR.replace('gap = "equal_opportunity_difference"', ""): 'lacks the key "gap": one of demographic_parity',
+    A + FAIR.replace("bound = 0.1", ""): 'lacks the key "bound"',
+    A + FAIR.replace("bound = 0.1", "bound = 1"): "bound must lie between 0 and 1",
+    A + FAIR + 'slice = "1h"\nslice_target = 0.9': "slice must divide a day",
+    A + LATENCY + 'slice = "7m"\nslice_target = 0.9': "slice must divide a day and be a whole number of times 5m",
+    A + LATENCY + 'slice = "5m"': "slice_target must lie between 0 and 1",
+    A + LATENCY + 'slice_target = 0.9': 'slice_target belongs to time slices; add slice = "5m"',
+    A + LATENCY + "evidence = 0": "evidence must be 1 bad event or more",
+    A + LATENCY + "base = 0.01": "base must lie between 0 and 0.01, what the target allows",
+    A + LATENCY + 'base = 0.001\nfactors = "reachable"': "keep it, or base",
+    A + LATENCY + 'factors = "low"': 'factors must be one of "", "standard", "reachable"',
+    A + LATENCY + 'target = 0.9\nfactors = "standard"': "needs a burn rate above 13.44, but a target of 90 % burns at "
+    "most 10 times the budget even when everything fails, 1 / (1 - 0.9): factors = \"reachable\" lets it fire at 5, "
+    "when half of all fails; base = 0.068 counts only errors above 6.8 % and keeps 13.44 in reach; or raise",
+    A + LATENCY + 'target = 0.9\nbase = 0.01': "burns at most 11 times the budget even when everything fails, "
+    "(1 - 0.01) / (1 - 0.9 - 0.01)",
+    A + LATENCY + OWN.replace("14", "200"): "needs a burn rate above 200, but a target of 99 % burns at most 100 times",
+    A + LATENCY + OWN.replace('"1h"', '"4m"'): "short must be shorter than long, both whole times of 5m",
+    A + LATENCY + OWN.replace('"1h"', '"soon"'): 'rule: long: "soon" is not a duration',
+    A + LATENCY + 'name = "x"\n' + LATENCY.replace("latency", "availability") + 'name = "x"':
+        '2 [[objective]] tables of "a" are named "x"',
+    A + AGREED.replace("T04", "T02"): "to (2026-11-20T02:00:00Z) is not after from (2026-11-20T02:00:00Z)",
+    A + AGREED.replace("T04", "T01"): "must end after it begins",
+    A + AGREED.replace("T04:00:00Z", "T04:00:00"): "to: write a time with its offset, such as 2026-11-20T18:00:00Z",
+    A + AGREED.replace("2026-11-18", '"lately"'): "agreed: write a day, such as 2026-11-20",
+    A + AGREED.replace("author", "outhor"): 'unknown key "outhor"; the nearest known one is "author"',
+    A + AGREED.replace('author = "Ada"', ""): 'lacks the key "author"',
+    A + AGREED.replace('"Ada"', '""'): "author must not be empty",
+    A + AGREED.replace('component = "a"', 'component = "b"'): 'unknown component "b"; the nearest known one is "a"',
+    A + AGREED + 'signal = "latancy"': 'unknown signal "latancy"; the nearest known one is "latency"',
+    A + AGREED.replace("[[correction]]", "[correction]"): "write [[correction]] with two brackets",
+    A + '[[product]]\nname = "b"\ntarget = 0.9': 'unknown product; the nearest known one is "a"',
+    A + '[[product]]\nname = "a"\ntarget = 1': "target must lie between 0 and 1",
+    A + ('[[product]]\nname = "a"\ntarget = 0.9\n' * 2): 'two [[product]] named "a"',
+    'maintenance = "forget"': 'maintenance must be one of "leave out", "count"',
     A + LATENCY + 'window = "60s"': "at least 5m",
     A + LATENCY * 2: "give each a name of its own",
     **{
         A + LATENCY + f"target = {target}": said
         for target, said in {
-            "1": "between 0 and 1", "1.0": "between 0 and 1", "0": "between 0 and 1", "99.9": "between 0 and 1",
+            "1": "between 0 and 1", "1.0": "between 0 and 1", "0": "between 0 and 1",
+            "99.9": "(write 0.999 for 99.9 %)",
+            "-0.5": "between 0 and 1",
             "nan": "finite", '"99 %"': "target must be a number",
         }.items()
     },

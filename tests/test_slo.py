@@ -69,7 +69,9 @@ def test_a_page_comes_before_an_empty_budget_and_a_ticket():
 
 def test_budget_states():
     assert slo.judge(T99, 990, 1000, {}).state == "at risk"  # 0 % left
-    assert slo.judge(T99, 989, 1000, {}) == slo.Verdict("breached", "11 bad of 1,000: 10 % more than the budget allows")
+    assert slo.judge(T99, 989, 1000, {}) == slo.Verdict(
+        "breached", "11 bad of 1,000: 10 % more than the budget allows", "overspent"
+    )
     assert slo.judge(T99, 991, 1000, {}).state == "ok"  # exactly 10 % left
     assert slo.judge(T99, 9909, 10000, {}).state == "at risk"  # 9 % left
 
@@ -87,6 +89,7 @@ def test_silence_is_unknown_with_its_reason(given, words):
     verdict = slo.judge(T99, 0, 0, {}, **given)
     assert verdict.state == "unknown"
     assert verdict.reason.startswith(words)
+    assert verdict.why == words
 
 
 def test_a_budget_of_less_than_one_event_cannot_be_judged():
@@ -103,11 +106,68 @@ def test_staleness_clears_nothing_and_hides_ok():
 def test_an_unreachable_rule_never_fires_and_says_why():
     low = Fraction("0.9")
     everything = dict.fromkeys(slo.BURN_WINDOWS.values(), (0, 1000))
-    assert "last 6 hours" in slo.judge(low, 99_000, 100_000, everything).reason
+    standard = slo.in_force(low, how="standard")
+    assert [float(rule.factor) for rule in standard] == [5.6, 2.8, float(Fraction(14, 15))]
+    assert "last 6 hours" in slo.judge(low, 99_000, 100_000, everything, rules=standard).reason
     (sentence,) = slo.refused(low)
-    assert "13.44" in sentence
-    assert "at most 10 times" in sentence
-    assert slo.refused(T99) == ()
+    assert "above 13.44" in sentence
+    assert "at most 10 times the budget even when everything fails, 1 / (1 - 0.9)" in sentence
+    assert 'factors = "reachable" lets it fire at 5' in sentence
+    assert "base = 0.068" in sentence
+    assert slo.refused(T999) == ()
+
+
+def test_a_target_that_makes_a_rule_unreachable_takes_the_reachable_factors_unless_told_otherwise():
+    """Half of everything failing: 0.5 / (1 - 0.9) = 5 times; 5.6 comes down to it, 2.8 and 14/15 stay."""
+    low, half = Fraction("0.9"), {3600: (499, 1000), 300: (49, 100)}
+    assert [rule.factor for rule in slo.in_force(low)] == [5, 5, Fraction("2.8"), Fraction(14, 15)]
+    assert slo.in_force(Fraction("0.95")) == slo.factors()  # all can fire: nothing is changed
+    asked = slo.in_force(Fraction("0.95"), how="reachable")
+    assert [rule.factor for rule in asked] == [10, Fraction("5.6"), Fraction("2.8"), Fraction(14, 15)]
+    assert slo.judge(low, 99_000, 100_000, half).state == "breached"
+    assert slo.judge(low, 99_000, 100_000, {3600: (500, 1000), 300: (49, 100)}).state == "ok", "not above, but at it"
+    assert slo.judge(low, 99_000, 100_000, half, rules=slo.in_force(low, how="standard")).state == "ok"
+
+
+def test_the_base_that_is_offered_brings_the_factor_back_to_half_of_all_failing():
+    for target in ("0.9", "0.8", "0.92"):
+        exact = Fraction(target)
+        base = slo.offered_base(exact, Fraction("13.44"))
+        assert slo.excess_burn(50, 100, exact, base) >= Fraction("13.44")
+        assert slo.excess_burn(50, 100, exact, base - Fraction(1, 1000)) < Fraction("13.44")
+        assert slo.refused(exact, base=base) == ()
+    assert slo.offered_base(T999, Fraction("13.44")) is None
+
+
+def test_the_excess_form_judges_only_what_exceeds_the_accepted_ratio():
+    """Target 90 %, base 6 %: 13.44 times needs an error ratio above .06 + 13.44 * .04 = 59.76 %."""
+    low, base = Fraction("0.9"), Fraction("0.06")
+    for bad, state in ((5976, "ok"), (5977, "breached")):
+        found = slo.judge(low, 99_000, 100_000, {3600: (10_000 - bad, 10_000), 300: (0, 100)}, base=base)
+        assert found.state == state
+    assert "above the accepted 6 %" in found.reason
+    assert slo.judge(low, 99_000, 100_000, {86400: (83, 100), 7200: (83, 100)}, base=base).state == "ok"  # 2.75 times
+    assert slo.judge(low, 99_000, 100_000, {86400: (82, 100), 7200: (82, 100)}, base=base).state == "at risk"
+
+
+def test_the_budget_of_a_calendar_window_is_fixed_and_only_falls():
+    """600,000 expected in a month at 99.9 %: 600 events, whatever has come so far."""
+    left = [
+        slo.budget_left(seen - bad, seen, T999, 600_000)
+        for seen, bad in ((0, 0), (10, 1), (10_000, 60), (700_000, 900))
+    ]
+    assert left == [1, Fraction(599, 600), Fraction(9, 10), Fraction(-1, 2)]
+    assert slo.events_left(9_940, 10_000, T999, 600_000) == 540
+    assert slo.judge(T999, 9_940, 10_000, {}, expected=600_000).state == "ok"  # of 10 allowed so far 60 are spent
+    over = slo.judge(T999, 699_100, 700_000, {}, expected=600_000)
+    assert (over.state, over.why) == ("breached", "overspent")
+    assert over.reason == "900 bad of 600,000 expected: 50 % more than the budget allows"
+
+
+def test_look_backs_are_named_alike_everywhere():
+    assert {slo.look_back(seconds): seconds for seconds in slo.BURN_WINDOWS.values()} == slo.BURN_WINDOWS
+    assert [slo.spoken(seconds) for seconds in (300, 3600, 5400, 86400, 345_600)] == [
+        "5 minutes", "hour", "90 minutes", "day", "4 days"]  # fmt: skip
 
 
 def test_what_is_not_all_is_never_shown_as_100_percent():
