@@ -175,10 +175,11 @@ def _healthz(context: Any, params: Params) -> Answer:
 
 
 def _show(context: Any, params: Params) -> Answer:
-    given = _known(params, "component", "from", "to", "as_of", "version", "segment", "stage")
+    given = _known(params, "component", "from", "to", "as_of", "environment", "version", "segment", "stage")
     now = context.now()
     as_of = _load_of(context, given)
-    asked = {"version": given.get("version", ""), "segment": _segment_of(given), "stage": _stage_of(given)}
+    asked = {"environment": given.get("environment", "production"), "version": given.get("version", ""),
+             "segment": _segment_of(given), "stage": _stage_of(given)}  # fmt: skip
     window = window_of(given, now)
     try:
         if "component" in given:
@@ -186,6 +187,30 @@ def _show(context: Any, params: Params) -> Answer:
         return 200, JSON, dumps(report.listing(context, window, **asked, as_of=as_of, now=now))
     except Unreadable as no:
         return _error(404, str(no))
+
+
+NUMBER = ("component", "signal", "objective", "number", "product", "measure", "feature")
+"""What names one number on a screen."""
+
+
+def _explain(context: Any, params: Params) -> Answer:
+    given = _known(params, *NUMBER, "from", "to", "as_of", "environment", "version", "segment", "stage")
+    now = context.now()
+    as_of = _load_of(context, given)
+    question = report.Question(
+        window_of(given, now), as_of or 0, given.get("environment", "production"), given.get("version", ""),
+        _segment_of(given), _stage_of(given), _config_option(context.config.path),
+    )  # fmt: skip
+    number = report.Number(**{name: given[name] for name in NUMBER if name in given})
+    try:
+        return 200, JSON, dumps(asdict(report.explain(context, number, question, as_of=as_of, now=now)))
+    except Unreadable as no:
+        return _error(404, str(no))
+
+
+def _config_option(config: Path) -> str:
+    """What `--config` must say where this process runs; nothing where the file is found without."""
+    return "" if config == Path.cwd() / config.name and config.name == "tandem.toml" else str(config)
 
 
 def _check(context: Any, params: Params) -> Answer:
@@ -201,6 +226,38 @@ def _check(context: Any, params: Params) -> Answer:
     except Unreadable as no:
         return _error(404, str(no))
     return 200, JSON, dumps(asdict(found))
+
+
+def _drift(context: Any, params: Params) -> Answer:
+    given = _known(params, "model", "from", "to", "reference_from", "reference_to", "reference_version",
+                   "reference_segment", "reference_stage", "version", "segment", "stage", "environment", "as_of")  # fmt: skip
+    if "model" not in given:
+        raise BadQuestion("A drift is asked of one model: say model=NAME.")
+    now = context.now()
+    current = Half(
+        "window", window_of(given, now), given.get("version", ""), _segment_of(given), _stage_of(given),
+        given.get("environment", "production"),
+    )  # fmt: skip
+    reference = _reference_of(given, current, now)
+    try:
+        found = report.drift(context, given["model"], current, reference, as_of=_load_of(context, given), now=now)
+    except Unreadable as no:
+        return _error(404, str(no))
+    return 200, JSON, dumps(drifts.answer(found))
+
+
+def _reference_of(given: Mapping[str, str], current: Half, now: int) -> Half | None:
+    """The other side: as the current one but for what is said of it; None for the stored reference."""
+    of = {name.removeprefix("reference_"): value for name, value in given.items() if name.startswith("reference_")}
+    if not of:
+        return None
+    if ("from" in of) != ("to" in of):
+        raise BadQuestion("A reference window needs both ends: say reference_from and reference_to.")
+    narrowed = {"version": of["version"]} if "version" in of else {}
+    narrowed |= {"segment": _segment_of(of)} if "segment" in of else {}
+    narrowed |= {"stage": _stage_of(of)} if "stage" in of else {}
+    kind: Any = next(iter(narrowed), "window")
+    return replace(current, kind=kind, window=window_of(of, now) if "from" in of else None, **narrowed)
 
 
 def _sources(context: Any, params: Params) -> Answer:
@@ -265,6 +322,8 @@ ROUTES: Mapping[str, Callable[[Any, Params], Answer]] = {
     "/healthz": _healthz,
     "/api/v1/show": _show,
     "/api/v1/check": _check,
+    "/api/v1/drift": _drift,
+    "/api/v1/explain": _explain,
     "/api/v1/sources": _sources,
     "/api/v1/doctor": _doctor,
     "/metrics": _metrics,

@@ -364,6 +364,7 @@ def _check_port(port: int) -> None:
 @from_option
 @to_option
 @click.option("--as-of", metavar="N", help="The numbers as they stood after load N.")
+@click.option("--environment", metavar="E", help="Another environment than production.")
 @click.option("--version", metavar="V", help="One version only.")
 @click.option("--segment", metavar="K=V", multiple=True, help="One segment only, such as country=DE.")
 @click.option("--stage", metavar="S", help="production, evaluation, training or estimated.")
@@ -384,6 +385,31 @@ def _params(given: Mapping[str, str | None]) -> dict[str, list[str]]:
     """The parameters of the API that options stand for."""
     names = {"since": "from", "until": "to"}
     return {names.get(name, name): [value] for name, value in given.items() if value}
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@config_option
+@from_option
+@to_option
+@click.option("--reference-from", metavar="T", help="Begin of another window to compare with.")
+@click.option("--reference-to", metavar="T", help="Its end.")
+@click.option("--reference-version", metavar="V", help="Another version, over the same window.")
+@click.option("--reference-segment", metavar="K=V", help="Another segment, over the same window.")
+@click.option("--reference-stage", metavar="S", help="Another stage, such as training, over the same window.")
+@click.option("--version", metavar="V", help="One version only; beside --reference-version the newest if left out.")
+@click.option("--segment", metavar="K=V", help="One segment only, such as country=DE.")
+@click.option("--stage", metavar="S", help="production, evaluation, training or estimated.")
+@click.option("--environment", metavar="E", help="Another environment than production.")
+@click.option("--as-of", metavar="N", help="The numbers as they stood after load N.")
+@json_option
+def drift(model: str, file: str | None, as_json: bool, **given: str | None) -> None:
+    """How far a model's features, predictions and labels have moved, against the stored reference or another side."""
+    body = _asked(loaded(file), "/api/v1/drift", _params(given) | {"model": [model]})
+    found = orjson.loads(body)
+    for remark in found["remarks"]:
+        say(remark)
+    click.echo(body if as_json else drifts.text(found), nl=False)
 
 
 @main.command()

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from tandem import against, bins, checking, drifting, shows, slo, sourcing, stepped, times, wording
+from tandem import against, apart, bins, checking, drifting, explaining, shows, slo, sourcing, stepped, times, wording
 from tandem.checking import Check
 from tandem.config import Component, Config
+from tandem.explained import Explained, Question
+from tandem.explaining import Number
 from tandem.measure import GRACE, LATE, Answer, Asked, Filters, Measures, verdict
 from tandem.records import DAY, HOUR, Event, Histogram, Ratio
 from tandem.shown import (
@@ -579,6 +581,28 @@ def show(
 
 def check(
     context: Context, components: Sequence[str] = (), over: Window | None = None, *, as_of: int | None = None, now: int
+def explain(context: Context, number: Number, question: Question, *, as_of: int | None = None, now: int) -> Explained:
+    """Why one number on a screen is what it is; raises Unreadable where there is none such."""
+    asked = Filters(question.environment, question.version, question.segment, question.stage)
+    measures = _measures(context, question.window, now, as_of, asked)
+    return explaining.answer(measures, number, replace(question, as_of=measures.reader.as_of), _cell, shows.quality_of)
+
+
+def drift(
+    context: Context, model: str, current: Half, reference: Half | None = None, *, as_of: int | None = None, now: int
+) -> Drifts:  # fmt: skip
+    """How far a model's data, predictions and labels lie from those of another side; None is the stored reference.
+
+    Raises Unreadable for an unknown model, and for one that has nothing to compare.
+    """
+    assert current.window is not None
+    measures = _measures(context, current.window, now, as_of, Filters(current.environment))
+    known = [one.name for one in measures.components]
+    if model not in known:
+        raise Unreadable(f"there is no component {model!r}; known are {', '.join(known)}.")
+    return apart.drifts(apart.pair(measures.reader, context.config, model, current, reference, now))
+
+
 ) -> Check:
     """Every objective of the named components, or of all: over its own window up to now, or its share over `over`.
 
@@ -589,7 +613,7 @@ def check(
 
 
 __all__ = [
-    "STATES", "Band", "Card", "Cell", "Change", "Check", "Context", "Detail", "FeatureDrift", "Line", "Objective",
-    "Overview", "Ratio", "Row", "Side", "SourceState", "Sources", "State", "Unreadable", "Window", "check", "detail",
-    "environments", "listing", "overview", "show", "sources",
+    "STATES", "Band", "Card", "Cell", "Change", "Check", "Context", "Detail", "Explained", "FeatureDrift", "Line",
+    "Number", "Objective", "Overview", "Question", "Ratio", "Row", "Side", "SourceState", "Sources", "State",
+    "Unreadable", "Window", "check", "detail", "environments", "explain", "listing", "overview", "show", "sources",
 ]  # fmt: skip

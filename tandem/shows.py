@@ -13,8 +13,6 @@ from tandem.shown import Cell, worst
 from tandem.store.file import Kept
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-BURNS = ("5m", "1h", "6h", "3d")
-"""Burn windows that are shown."""
 
 
 def answer(measures: Measures, component: Component, cell: Callable[[Measures, Answer], Cell]) -> dict[str, Any]:
@@ -66,7 +64,7 @@ def _objective(cell: Cell) -> dict[str, Any] | None:
         "events_left": one.events_left,
         "good": one.good,
         "total": one.total,
-        "burn": {name: one.burn[name] for name in BURNS},
+        "burn": dict(one.burn),
     }
 
 

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from sklearn import metrics
 
 from tandem import config as configuration
+from tandem import slo
 from tandem.cli import main
 from tandem.remote import owner_file
 from tests import processes
@@ -336,7 +337,7 @@ SHAPE = {
     "window": {"from", "to"},
     "quality": {"task", "predictions", "labels", "label_coverage", "accuracy", "precision", "recall", "f1", "averaging",
                 "roc_auc", "mae", "rmse", "bias", "r2"},
-    "objective": {"name", "target", "window", "budget_left", "burn"},
+    "objective": {"name", "target", "window", "budget_left", "events_left", "good", "total", "burn"},
     "versions": {"version", "created", "run", "commit", "data_version", "aliases"},
     "samples": {"name", "value", "step", "ts", "run", "version", "source", "stage"},
     "events": {"kind", "ts", "interval", "title", "version", "commit", "source", "key", "url"},
@@ -352,7 +353,7 @@ def test_the_keys_of_the_answer_are_those_that_were_promised(run: Run) -> None:
         for one in answer["signals"]:
             assert one.keys() == SIGNAL
             assert one["objective"] is None or one["objective"].keys() == SHAPE["objective"]
-            assert one["objective"] is None or one["objective"]["burn"].keys() == {"5m", "1h", "6h", "3d"}
+            assert one["objective"] is None or one["objective"]["burn"].keys() == set(slo.BURN_WINDOWS)
             assert one["quantiles"] is None or one["quantiles"].keys() == {"p50", "p95", "p99"}
     assert model["quality"].keys() == SHAPE["quality"]
     assert service["quality"] is None
