@@ -6,19 +6,19 @@ import hmac
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
-from tandem import metrics, report, times
+from tandem import drifts, metrics, report, times
 from tandem.collect import Outcome, Say
 from tandem.config import Config, ConfigError
 from tandem.connect import Given
 from tandem.records import DAY
-from tandem.shown import SourceState, Unreadable, Window
+from tandem.shown import Half, SourceState, Unreadable, Window
 from tandem.store import backup, sound
 from tandem.store.file import Store, StoreRefused
 
@@ -228,9 +228,12 @@ def _check(context: Any, params: Params) -> Answer:
     return 200, JSON, dumps(asdict(found))
 
 
+OTHER = ("reference_from", "reference_to", "reference_version", "reference_segment", "reference_stage")
+"""What is said of the other side of a drift."""
+
+
 def _drift(context: Any, params: Params) -> Answer:
-    given = _known(params, "model", "from", "to", "reference_from", "reference_to", "reference_version",
-                   "reference_segment", "reference_stage", "version", "segment", "stage", "environment", "as_of")  # fmt: skip
+    given = _known(params, "model", "from", "to", *OTHER, "version", "segment", "stage", "environment", "as_of")
     if "model" not in given:
         raise BadQuestion("A drift is asked of one model: say model=NAME.")
     now = context.now()

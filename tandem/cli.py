@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from tandem import api, checking, connect, printed, template, times, verdicts
+from tandem import api, checking, connect, drifts, printed, template, times, verdicts
 from tandem import config as configuration
 from tandem import demo as sample
 from tandem import owner as owning

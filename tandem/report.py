@@ -20,7 +20,9 @@ from tandem.shown import (
     Cell,
     Change,
     Detail,
+    Drifts,
     FeatureDrift,
+    Half,
     Line,
     Objective,
     Overview,
@@ -390,7 +392,7 @@ def _drift_changes(measures: Measures, window: Window, components: Sequence[str]
               for kept in measures.series(one, "drift", name)}  # fmt: skip
     found: list[Change] = []
     drifting = dict.fromkeys(range(len(pairs)), False)
-    rows = measures.reader.steps("ratio", groups, window.since - step, window.until, step, HOUR)
+    rows = measures.reader.steps("ratio", groups, window.since - step, window.until, step)
     for place, start, good, total in rows:
         bad = total > 0 and good * 2 < total
         if bad and not drifting[place] and start >= window.since:
@@ -579,8 +581,6 @@ def show(
     return shows.answer(measures, mine, _cell)
 
 
-def check(
-    context: Context, components: Sequence[str] = (), over: Window | None = None, *, as_of: int | None = None, now: int
 def explain(context: Context, number: Number, question: Question, *, as_of: int | None = None, now: int) -> Explained:
     """Why one number on a screen is what it is; raises Unreadable where there is none such."""
     asked = Filters(question.environment, question.version, question.segment, question.stage)
@@ -603,6 +603,8 @@ def drift(
     return apart.drifts(apart.pair(measures.reader, context.config, model, current, reference, now))
 
 
+def check(
+    context: Context, components: Sequence[str] = (), over: Window | None = None, *, as_of: int | None = None, now: int
 ) -> Check:
     """Every objective of the named components, or of all: over its own window up to now, or its share over `over`.
 
