@@ -74,7 +74,7 @@ def _by_step(
 ) -> tuple[float | None, ...]:
     layout, histogram = reference
     groups = {kept.id: 0 for kept in measures.counted(component, "feature", name) if kept.layout == layout}
-    rows = measures.reader.steps("histogram", groups, measures.window.since, measures.window.until, step, HOUR)
+    rows = measures.reader.steps("histogram", groups, measures.window.since, measures.window.until, step)
     parts: dict[int, dict[int, tuple[int, int]]] = {}
     for _, start, place, n, total in rows:
         parts.setdefault(start, {})[place] = (n, total)

@@ -34,8 +34,8 @@ def shares(measures: Measures, asks: Sequence[Ask]) -> list[Share]:
     """
     meanings: list[tuple[Answer, int]] = []
     counted: list[dict[int, list[int]]] = [{} for _ in asks]
-    for (kind, tier), part in _parts(measures, asks, meanings).items():
-        for ask, meaning, start, merge in _merges(measures, kind, tier, part):
+    for (kind, _), part in _parts(measures, asks, meanings).items():
+        for ask, meaning, start, merge in _merges(measures, kind, part):
             counts = merge if kind == "ratio" else _counts(measures, kind, meanings[meaning], merge)
             if counts:
                 cell = counted[ask].setdefault(start, [0, 0])
@@ -82,11 +82,11 @@ def _meaning(answer: Answer, layout: int) -> Any:
     return asked.signal.kind, asked.component, asked.measure
 
 
-def _merges(measures: Measures, kind: str, tier: int, part: _Part) -> Iterable[tuple[int, int, int, Any]]:
+def _merges(measures: Measures, kind: str, part: _Part) -> Iterable[tuple[int, int, int, Any]]:
     """(ask, meaning, start of step, merge) of one statement."""
     since = {ask: measures.window.since // step * step for ask, step in part.steps.items()}
     rows = measures.reader.steps(kind, part.groups, min(since.values()), measures.window.until,
-                                 gcd(*part.steps.values()), tier)  # fmt: skip
+                                 gcd(*part.steps.values()))  # fmt: skip
     members = {group: part.members[one] for one, group in part.groups.items()}
     merges: dict[tuple[int, int, int], dict[Any, list[int]]] = {}
     for row in rows:

@@ -150,6 +150,9 @@ def test_every_step_of_a_card_and_a_line_is_that_of_the_five_minute_rows(
             assert value == (good / total if total else None), (signal, start)
 
 
+CLOSED = {HOUR: NOW // HOUR * HOUR - 5 * HOUR, DAY: NOW // DAY * DAY - DAY}
+
+
 def test_the_pieces_of_windows_are_disjoint_and_make_up_every_window() -> None:
     chance = random.Random(5)
     for _ in range(200):
@@ -160,9 +163,10 @@ def test_the_pieces_of_windows_are_disjoint_and_make_up_every_window() -> None:
         for since, until in windows:
             inside = [part for part in parts if part[0] >= since and part[1] <= until]
             assert sum(high - low for low, high in inside) == until - since
-            tiers = [piece for part in inside for piece in pieces(*part, BUCKET)]
+            tiers = [piece for part in inside for piece in pieces(*part, BUCKET, CLOSED)]
             assert sum(high - low for _, low, high in tiers) == until - since
             assert all(low % tier == high % tier == 0 for tier, low, high in tiers)
+            assert all(high <= CLOSED.get(tier, high) for tier, low, high in tiers)
 
 
 # -- two sources of one signal

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyarrow import parquet
 
-from tandem.store.file import VERSION, Store, StoreRefused
+from tandem.store.file import VERSION, Store, StoreRefused, copy_of
 from tandem.store.read import Reader
 
 MANIFEST = "manifest.json"
@@ -52,12 +52,15 @@ def restore(folder: Path, path: Path) -> int:
         cursor = store.new_cursor()
         cursor.execute("BEGIN")
         for name, columns in _tables(cursor).items():
-            _read(cursor, name, columns, folder)
+            cursor.execute(f"DELETE FROM {name}")
+            if name in manifest["tables"]:
+                _read(cursor, name, columns, folder)
         cursor.execute("COMMIT")
         cursor.close()
-        store.reload()
+    with Store(draft) as store:  # opened again, so that what an older Tandem exported is migrated
         digest = Reader(store).digest()
-    if digest != manifest["digest"]:
+    _remove(copy_of(draft))
+    if manifest["version"] == VERSION and digest != manifest["digest"]:
         _remove(draft)
         raise StoreRefused(f"{folder} does not give the numbers that it was made of; use another export.")
     draft.replace(path)
@@ -86,10 +89,12 @@ def _written(cursor: Any, name: str, columns: list[tuple[str, str]], folder: Pat
 
 
 def _read(cursor: Any, name: str, columns: list[tuple[str, str]], folder: Path) -> None:
-    every = ", ".join(f'"{column}"::{kind}' for column, kind in columns)
-    cursor.execute(f"DELETE FROM {name}")
-    cursor.register("given", parquet.read_table(folder / f"{name}.parquet"))
-    cursor.execute(f"INSERT INTO {name} SELECT {every} FROM given")
+    given = parquet.read_table(folder / f"{name}.parquet")
+    told = [(column, kind) for column, kind in columns if column in given.column_names]
+    into = ", ".join(f'"{column}"' for column, _ in told)
+    every = ", ".join(f'"{column}"::{kind}' for column, kind in told)
+    cursor.register("given", given)
+    cursor.execute(f"INSERT INTO {name} ({into}) SELECT {every} FROM given")
     cursor.unregister("given")
 
 

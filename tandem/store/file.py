@@ -234,9 +234,11 @@ class Registry:
     def closed(self, as_of: int) -> dict[int, int]:
         """Up to when each coarse tier is whole as of a load; a tier that is not in it holds nothing for sure."""
         found: dict[int, int] = {}
-        for load, tier, until in self.closings:
+        for load, tier, until in reversed(self.closings):  # of each tier the newest is the furthest
             if load <= as_of:
-                found[tier] = max(until, found.get(tier, until))
+                found.setdefault(tier, until)
+            if len(found) == len(tables.COARSE):
+                break
         return found
 
     def layout(self, number: int) -> Layout:
@@ -321,13 +323,18 @@ def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def copy_of(path: Path) -> Path:
+    """Where the copy of an older store lies that was made before it was migrated."""
+    return path.with_name(f"{path.name}.before-{VERSION}")
+
+
 def _migrated(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> None:
     """Bring an older store up to date, after a copy that stays beside it."""
     if read_only:
         raise StoreRefused(f"{path} was written by an older Tandem; run `tandem sync` once, which migrates it.")
     connection.execute("USE memory")
     connection.execute("DETACH store")  # its log is written into the file, so that the file alone is the copy
-    shutil.copy2(path, path.with_name(f"{path.name}.before-{VERSION}"))
+    shutil.copy2(path, copy_of(path))
     _attach(connection, path, read_only)
     migrate.bring_up(connection)
 

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 DERIVED = frozenset({*derive.SUCCESS.values(), *derive.LASTED.values(), "queue_time", "drift"})
 """Signals that the core makes of events and histograms: they follow those."""
 
+LAG = 2 * HOUR
+"""Seconds after its end that an hour or a day is left open: pulls take their time, and come late."""
+FIRST = -(1 << 62)
+"""Before every bucket."""
 KNOWN = -1
 """Fact number of staged rows that are differences already."""
 
@@ -102,6 +106,7 @@ class Load:
         self.registry = writer.store.names
         self.names = Names(writer.store, writer.cursor, writer.source)
         self.id = _next(self.cursor)
+        self.closed = self.registry.closed(self.id)
         self.rows = 0
         self.facts = 0
         self.staged = {name: _Staged() for name in tables.KINDS}
@@ -141,6 +146,7 @@ class Load:
         self.names.flush()
         self._state(row)
         if self.rows:
+            self._close()
             self.cursor.execute(
                 "INSERT INTO load VALUES (?, ?, ?, ?, ?, ?)",
                 [self.id, str(uuid.uuid4()), self.writer.source, self.writer.now, pages, self.rows],
@@ -321,9 +327,8 @@ class Load:
         for width in np.unique(widths).tolist():
             mine = widths == width
             self.cursor.register("arriving", pa.table({name: arrow(columns[name][mine]) for name in names}))
-            for tier in tables.TIERS:
-                if tier >= width:
-                    self.cursor.execute(tables.append_new(kind, width, tier), [self.id])
+            self.cursor.execute(tables.append_new(kind, width), [self.id])
+            self._correct(kind, "arriving", width, int(columns["ts"][mine].min()))
             if kind.name == "histogram" and width == HOUR:
                 self._touch("arriving")
             self.cursor.unregister("arriving")
@@ -363,16 +368,35 @@ class Load:
                 run(tables.added_delta(kind, width))
             if rejected:
                 run(tables.back_delta(kind, width), [self.writer.before])
-            written = run(f"SELECT count(*) FROM delta_{kind.name}").fetchone()
+            written = run(f"SELECT count(*), min(ts) FROM delta_{kind.name}").fetchone()
             if written and written[0]:
                 self.rows += int(written[0])
-                for tier in tables.TIERS:
-                    if tier >= width:
-                        run(tables.append(kind, width, tier), [self.id])
+                run(tables.append(kind, width), [self.id])
+                self._correct(kind, f"delta_{kind.name}", width, int(written[1]))
                 if kind.name == "histogram" and width == HOUR:
                     self._touch()
         if "bucket" in staged.ways:
             run(tables.remember(kind))
+
+    # -- coarse tiers
+
+    def _correct(self, kind: tables.Kind, rows: str, width: int, oldest: int) -> None:
+        """Add rows of `width` to the coarse tiers as far as these are closed; `oldest` is the first of them."""
+        for tier in tables.COARSE:
+            until = self.closed.get(tier)
+            if tier > width and until is not None and oldest < until:
+                self.cursor.execute(tables.correct(kind, rows, tier), [self.id, until])
+
+    def _close(self) -> None:
+        """Close the coarse tiers up to a while ago: an hour that twelve pulls have filled becomes one row there."""
+        for tier in tables.COARSE:
+            since, until = self.closed.get(tier, FIRST), (self.writer.now - LAG) // tier * tier
+            if until <= since:
+                continue
+            for kind in tables.KINDS.values():
+                self.cursor.execute(tables.close(kind, tier), [self.id, since, until])
+            self.cursor.execute("INSERT INTO closed VALUES (?, ?, ?)", [tier, until, self.id])
+            self.registry.closings.append((self.id, tier, until))
 
     def _contradictions(self, kind: tables.Kind) -> bool:
         found = self.cursor.execute(tables.conflicts(kind)).fetchall()

@@ -12,11 +12,14 @@ VERSION = "3"
 # In version 1 every load wrote into every tier: all that is there lies before the end of its newest day.
 _NEWEST = " UNION ALL ".join(f"SELECT max(ts) AS ts FROM {kind}_day" for kind in
                              ("ratio", "histogram", "confusion", "moments"))  # fmt: skip
+_ALL_CLOSED = (
+    f"INSERT INTO closed SELECT unnest([{HOUR}, {DAY}]), ts + {DAY}, 0 FROM (SELECT max(ts) AS ts FROM ({_NEWEST})) "
+    "WHERE ts IS NOT NULL"
+)
 STEPS: dict[str, tuple[str, ...]] = {
     "1": (
         "CREATE TABLE IF NOT EXISTS closed (tier INTEGER, until BIGINT, load_id BIGINT)",
-        f"INSERT INTO closed SELECT unnest([{HOUR}, {DAY}]), ts + {DAY}, 0 FROM (SELECT max(ts) AS ts FROM ({_NEWEST})) "
-        "WHERE ts IS NOT NULL",
+        _ALL_CLOSED,
     ),
     "2": ("ALTER TABLE baseline ADD COLUMN IF NOT EXISTS squares HUGEINT",),
 }

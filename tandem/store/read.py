@@ -18,6 +18,8 @@ STEPS = (300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 34
 """Widths that a chart's step may have, in seconds; each is a multiple of the tier it is read from."""
 
 
+FOREVER = 1 << 62
+"""Seconds beyond every bucket."""
 Ends = tuple[int, int, int]
 """Ends of the newest bucket, hour and event of a source."""
 
@@ -32,8 +34,8 @@ def tier_of(step: int, finest: int) -> int:
     return max(width for width in TIERS if (width <= max(step, finest) and step % width == 0) or width == finest)
 
 
-def pieces(since: int, until: int, finest: int) -> list[tuple[int, int, int]]:
-    """(tier, since, until) that together are [since, until): coarse inside, fine at the ragged edges."""
+def pieces(since: int, until: int, finest: int, closed: Mapping[int, int]) -> list[tuple[int, int, int]]:
+    """(tier, since, until) that together are [since, until): coarse inside and as far as closed, fine at the edges."""
     found: list[tuple[int, int, int]] = []
     low, high = since, until
     edges: list[tuple[int, int, int]] = []
@@ -42,13 +44,24 @@ def pieces(since: int, until: int, finest: int) -> list[tuple[int, int, int]]:
         if coarser is None:
             found.append((tier, low, high))
             break
-        up, down = -(-low // coarser) * coarser, high // coarser * coarser
+        up, down = -(-low // coarser) * coarser, min(high // coarser * coarser, closed.get(coarser, low))
         if up >= down:
             found.append((tier, low, high))
             break
         edges += [(tier, low, up), (tier, down, high)]
         low, high = up, down
     return [piece for piece in edges + found if piece[2] > piece[1]]
+
+
+def layers(since: int, until: int, tier: int, finest: int, closed: Mapping[int, int]) -> list[tuple[int, int, int]]:
+    """(tier, since, until) that together are [since, until): `tier` as far as it is closed, then finer ones."""
+    found = []
+    for width in sorted((one for one in TIERS if finest <= one <= tier), reverse=True):
+        end = until if width == finest else min(until // width * width, closed.get(width, since))
+        if end > since:
+            found.append((width, since, end))
+            since = end
+    return found
 
 
 class Reader:
@@ -59,6 +72,7 @@ class Reader:
         self.latest = store.version()
         self.as_of = self.latest if as_of is None else as_of
         self.cursor = store.cursor()
+        self.closed = store.names.closed(self.as_of)
 
     def series(self, **wanted: object) -> list[Kept]:
         """Every series whose fields equal the wanted ones; a tuple, list or set means any of them."""
@@ -92,7 +106,7 @@ class Reader:
         if not ids or not parts:
             return {}
         table = KINDS[kind]
-        tiers = list(_tiers_read(table, parts, finest))
+        tiers = list(_tiers_read(table, parts, finest, self.closed))
         # One statement: what is planned together costs less than what is planned apart.
         bound = [self.as_of, list(ids)] * len(tiers)
         rows = self.cursor.execute(" UNION ALL ".join(tiers), bound).fetchall()
@@ -100,23 +114,34 @@ class Reader:
                   for since, until in windows]  # fmt: skip
         return _keyed(rows, table, inside, len(parts)) if table.keys else _plain(rows, inside, len(parts))
 
-    def steps(
-        self, kind: str, groups: Mapping[int, int], since: int, until: int, step: int, finest: int = BUCKET
-    ) -> list[tuple[Any, ...]]:
+    def steps(self, kind: str, groups: Mapping[int, int], since: int, until: int, step: int) -> list[tuple[Any, ...]]:
         """(group, start of step, keys.., values..) of series merged by group; steps on the absolute grid."""
-        if not groups:
-            return []
         table = KINDS[kind]
-        tier = tier_of(step, finest)
         begin = since // step * step
+        parts: list[str] = []
+        bound: list[Any] = []
+        for width, mine in self._by_width(groups).items():
+            for tier, low, high in layers(begin, until, tier_of(step, width), width, self.closed):
+                parts.append(
+                    f"SELECT grp, ts{table.key_list}, {table.value_list} FROM {kind}{TIERS[tier]} JOIN (SELECT "
+                    "unnest(?::INTEGER[]) AS series, unnest(?::INTEGER[]) AS grp) USING (series) "
+                    "WHERE ts >= ? AND ts < ? AND load_id <= ?"
+                )
+                bound += [list(mine), list(mine.values()), low, high, self.as_of]
+        if not parts:
+            return []
         sql = (
-            "WITH member AS (SELECT unnest(?::INTEGER[]) AS series, unnest(?::INTEGER[]) AS grp) "
-            f"SELECT grp, (ts // {step}) * {step} AS start{table.key_list}, {table.sums} FROM {kind}{TIERS[tier]} "
-            "JOIN member USING (series) WHERE ts >= ? AND ts < ? AND load_id <= ? "
-            f"GROUP BY grp, ts // {step}{table.key_list} ORDER BY start"
+            f"SELECT grp, (ts // {step}) * {step} AS start{table.key_list}, {table.sums} FROM "
+            f"({' UNION ALL '.join(parts)}) GROUP BY grp, ts // {step}{table.key_list} ORDER BY start"
         )
-        bound: list[Any] = [list(groups), list(groups.values()), begin, until, self.as_of]
         return self.cursor.execute(sql, bound).fetchall()
+
+    def _by_width(self, groups: Mapping[int, int]) -> dict[int, dict[int, int]]:
+        """The groups by the width of their series' buckets: the finest tier that holds them."""
+        found: dict[int, dict[int, int]] = {}
+        for series, group in groups.items():
+            found.setdefault(self.store.names.widths[series], {})[series] = group
+        return found
 
     def all_coverage(self, since: int, until: int) -> dict[tuple[int, str, str], list[Span]]:
         """Coverage of every (source, component, signal) inside [since, until); "" means all of the source's."""
@@ -290,9 +315,10 @@ class Reader:
     def counted(self, components: Sequence[str]) -> set[str]:
         """Those of the components of which anything is counted, and not all of it taken back."""
         mine = "(SELECT id FROM series WHERE list_contains($components::VARCHAR[], component))"
+        since = {DAY: -FOREVER, HOUR: self.closed.get(DAY, -FOREVER), BUCKET: self.closed.get(HOUR, -FOREVER)}
         parts = [
-            f"SELECT series FROM {kind.name}{TIERS[DAY]} WHERE load_id <= $as_of AND series IN {mine} "
-            f"GROUP BY series{kind.key_list} HAVING {kind.nonzero}"
+            f"SELECT series FROM ({self._all_of(kind, since, mine)}) GROUP BY series{kind.key_list} "
+            f"HAVING {kind.nonzero}"
             for kind in KINDS.values()
         ]
         parts.append(
@@ -304,6 +330,15 @@ class Reader:
             {"as_of": self.as_of, "components": list(components)},
         ).fetchall()
         return {name for (name,) in rows}
+
+    @staticmethod
+    def _all_of(kind: Kind, since: Mapping[int, int], mine: str) -> str:
+        """Every row of some series once, from the coarsest tier that holds it."""
+        return " UNION ALL ".join(
+            f"SELECT series{kind.key_list}, {kind.value_list} FROM {kind.name}{TIERS[tier]} "
+            f"WHERE load_id <= $as_of AND ts >= {low} AND series IN {mine}"
+            for tier, low in since.items()
+        )
 
     def baseline(self, component: str, signal: str, name: str) -> tuple[int, dict[int, int], dict[int, int]] | None:
         """(layout, counts, sums) of the reference in force as of this load."""
@@ -329,9 +364,10 @@ def cut(windows: Sequence[Span]) -> list[Span]:
             if any(low >= since and high <= until for since, until in windows)]  # fmt: skip
 
 
-def _tiers_read(table: Kind, parts: Sequence[Span], finest: int) -> Iterator[str]:
+def _tiers_read(table: Kind, parts: Sequence[Span], finest: int, closed: Mapping[int, int]) -> Iterator[str]:
     """A query per tier, (series, part, keys.., values..): each stretch is read once, from its coarsest tier."""
-    split = [(place, *piece) for place, (since, until) in enumerate(parts) for piece in pieces(since, until, finest)]
+    split = [(place, *piece) for place, (since, until) in enumerate(parts)
+             for piece in pieces(since, until, finest, closed)]  # fmt: skip
     for width, suffix in TIERS.items():
         mine = sorted((low, high, place) for place, tier, low, high in split if tier == width)
         if not mine:
@@ -393,22 +429,28 @@ def _digest(reader: Reader) -> str:
         "SELECT src.connector, src.scope, s.component, s.signal, s.name, s.version, s.segment, s.environment, s.stage, "
         "l.spec, f.ts, {keys} {sums} FROM {table} f JOIN series s ON s.id = f.series "
         "JOIN source src ON src.id = s.source "
-        "LEFT JOIN layout l ON l.id = s.layout {extra} WHERE f.load_id <= ? GROUP BY ALL HAVING {nonzero} ORDER BY ALL"
+        "LEFT JOIN layout l ON l.id = s.layout {extra} WHERE f.load_id <= ? AND s.width = {width} "
+        "GROUP BY ALL HAVING {nonzero} ORDER BY ALL"
     )
     state = hashlib.sha256()
     for kind in KINDS.values():
-        for suffix in TIERS.values():
+        for width, suffix in ((BUCKET, ""), (HOUR, TIERS[HOUR])):
             keys = "".join(f"f.{name}, " for name, _ in kind.keys)
             extra = ""
             if kind.name == "histogram":
                 keys = "coalesce(c.value, f.bin::VARCHAR), "
                 extra = "LEFT JOIN category c ON c.layout = s.layout AND c.bin = f.bin"
             sql = named.format(
-                keys=keys, sums=kind.sums, table=f"{kind.name}{suffix}", extra=extra, nonzero=kind.nonzero
+                keys=keys,
+                sums=kind.sums,
+                table=f"{kind.name}{suffix}",
+                extra=extra,
+                nonzero=kind.nonzero,
+                width=width,
             )
             for row in reader.cursor.execute(sql, [reader.as_of]).fetchall():
                 state.update(repr((kind.name + suffix, row)).encode())
-    for source, event in reader.events(-(1 << 62), 1 << 62):
+    for source, event in reader.events(-FOREVER, FOREVER):
         state.update(repr((reader.sources()[source], event)).encode())
     rows = reader.cursor.execute(
         "SELECT s.component, s.name, s.version, s.stage, p.ts, p.micros, p.run, p.step, arg_max(p.value, p.load_id) "
@@ -417,6 +459,6 @@ def _digest(reader: Reader) -> str:
         [reader.as_of],
     ).fetchall()
     state.update(json.dumps(rows).encode())
-    for key, spans in sorted(reader.all_coverage(-(1 << 62), 1 << 62).items()):
+    for key, spans in sorted(reader.all_coverage(-FOREVER, FOREVER).items()):
         state.update(repr((reader.sources()[key[0]], key[1:], spans)).encode())
     return state.hexdigest()

@@ -32,18 +32,19 @@ def _ledger(store: Store) -> Iterator[str]:
 
 
 def _tiers(store: Store) -> Iterator[str]:
-    """Hours are the sums of the finest rows, and days the sums of hours."""
+    """Hours are the sums of the finest rows, and days the sums of hours, as far as they are closed."""
+    closed = store.names.closed(store.version())
     for kind in KINDS.values():
         for fine, coarse, condition in (
             (BUCKET, HOUR, f"s.width = {BUCKET}"), (HOUR, DAY, "true"),
         ):  # fmt: skip
-            unequal = _unequal(store, kind, fine, coarse, condition)
+            unequal = _unequal(store, kind, fine, coarse, closed.get(coarse), condition)
             if unequal:
                 yield (f"{unequal} sums of {kind.name}{TIERS[coarse]} differ from what they are made of; "
                        "restore the store or build it again.")  # fmt: skip
 
 
-def _unequal(store: Store, kind: Kind, fine: int, coarse: int, condition: str) -> int:
+def _unequal(store: Store, kind: Kind, fine: int, coarse: int, closed: int | None, condition: str) -> int:
     values = ", ".join(f"sum({name} * sign)::HUGEINT AS {name}" for name, _ in kind.values)
     wrong = " OR ".join(f"{name} <> 0" for name, _ in kind.values)
     columns = f"series, ts{kind.key_list}, {kind.value_list}"
@@ -51,10 +52,11 @@ def _unequal(store: Store, kind: Kind, fine: int, coarse: int, condition: str) -
     SELECT count(*) FROM (
         SELECT series, start{kind.key_list}, {values} FROM (
             SELECT {columns}, ts - ts % {coarse} AS start, 1 AS sign FROM {kind.name}{TIERS[fine]}
+            WHERE ts < coalesce(?, ts)
             UNION ALL SELECT {columns}, ts AS start, -1 AS sign FROM {kind.name}{TIERS[coarse]})
         JOIN series s ON s.id = series WHERE {condition} GROUP BY series, start{kind.key_list})
     WHERE {wrong}"""
-    row = store.cursor().execute(sql).fetchone()
+    row = store.cursor().execute(sql, [closed]).fetchone()
     return int(row[0]) if row else 0
 
 

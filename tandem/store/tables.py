@@ -8,6 +8,8 @@ from tandem.records import BUCKET, DAY, HOUR
 
 TIERS = {BUCKET: "", HOUR: "_hour", DAY: "_day"}
 """Suffix of the table of each tier, by bucket width in seconds."""
+COARSE = (HOUR, DAY)
+"""The tiers that are made of finer ones, the finer first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,31 +182,41 @@ def unsaid(kind: Kind, width: int) -> str:
     GROUP BY f.series, f.ts{_of("f", kind)} HAVING {kind.nonzero}"""
 
 
-def append(kind: Kind, width: int, tier: int) -> str:
-    """Append the deltas of `width` to one tier with their load; in their own tier each is a row already."""
-    name, keys = kind.name, kind.key_list
-    if tier == width:
-        return (
-            f"INSERT INTO {name}{TIERS[tier]} SELECT series, ts, slice{keys}, {kind.value_list}, ?::BIGINT "
-            f"FROM delta_{name} ORDER BY ts, series"
-        )
+def append(kind: Kind, width: int) -> str:
+    """Append the deltas of `width` to their own tier with their load; there each is a row already."""
     return (
-        f"INSERT INTO {name}{TIERS[tier]} SELECT series, ts - ts % {tier} AS start, slice{keys}, {kind.sums}, "
-        f"?::BIGINT FROM delta_{name} GROUP BY series, start, slice{keys} HAVING {kind.nonzero} ORDER BY start, series"
+        f"INSERT INTO {kind.name}{TIERS[width]} SELECT series, ts, slice{kind.key_list}, {kind.value_list}, ?::BIGINT "
+        f"FROM delta_{kind.name} ORDER BY ts, series"
     )
 
 
-def append_new(kind: Kind, width: int, tier: int) -> str:
-    """Append the rows of `arriving`, all of one width and of slices never counted before, to one tier."""
-    name, keys = kind.name, kind.key_list
-    if tier == width:
-        return (
-            f"INSERT INTO {name}{TIERS[tier]} SELECT series, ts, slice{keys}, {kind.value_list}, ?::BIGINT "
-            "FROM arriving"
-        )
+def append_new(kind: Kind, width: int) -> str:
+    """Append the rows of `arriving`, all of one width and of slices never counted before, to their own tier."""
     return (
-        f"INSERT INTO {name}{TIERS[tier]} SELECT series, ts - ts % {tier} AS start, slice{keys}, {kind.sums}, "
-        f"?::BIGINT FROM arriving GROUP BY series, start, slice{keys} ORDER BY start, series"
+        f"INSERT INTO {kind.name}{TIERS[width]} SELECT series, ts, slice{kind.key_list}, {kind.value_list}, ?::BIGINT "
+        "FROM arriving"
+    )
+
+
+def correct(kind: Kind, rows: str, tier: int) -> str:
+    """Append the sums of the table `rows` to what of a coarse tier is closed: load, end of what is closed.
+
+    Slices are told apart in a series' own tier only: nothing is ever taken back by them anywhere else.
+    """
+    return _summed(kind, rows, tier, "ts < ?")
+
+
+def close(kind: Kind, tier: int) -> str:
+    """Append to a coarse tier what the next finer one holds: load, from, until."""
+    finer = max(width for width in TIERS if width < tier)
+    return _summed(kind, f"{kind.name}{TIERS[finer]}", tier, "ts >= ? AND ts < ?")
+
+
+def _summed(kind: Kind, rows: str, tier: int, condition: str) -> str:
+    name, keys = kind.name, kind.key_list
+    return (
+        f"INSERT INTO {name}{TIERS[tier]} SELECT series, ts - ts % {tier} AS start, 0{keys}, {kind.sums}, ?::BIGINT "
+        f"FROM {rows} WHERE {condition} GROUP BY series, start{keys} HAVING {kind.nonzero} ORDER BY start, series"
     )
 
 
