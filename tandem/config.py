@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from tandem import catalog, connect, objectives, strict, times
 from tandem.connect import Common, Connector
+from tandem.linking import Rules
 from tandem.objectives import MEASURES as MEASURES
 from tandem.objectives import Correction, Maintenance, Objective, Product
 from tandem.records import BUCKET, DAY, HOUR
@@ -84,6 +85,8 @@ class Config:
     corrections: tuple[Correction, ...] = ()
     maintenance: Maintenance = "leave out"
     """Whether the time of maintenance leaves the counts of objectives; a source may say otherwise of its own."""
+    delivery: Rules = field(default_factory=Rules)
+    """How delivery is read: links between incidents and deployments, and what people corrected of them."""
 
     @property
     def folder(self) -> Path:
@@ -118,6 +121,7 @@ class _File:
     product: tuple[Product, ...] = ()
     correction: tuple[Correction, ...] = ()
     maintenance: Maintenance = "leave out"
+    delivery: Rules = field(default_factory=Rules)
     signal: tuple[catalog.Signal, ...] = ()
     source: tuple[Source, ...] = field(default=())
 
@@ -163,6 +167,7 @@ def parse(text: str, path: Path) -> Config:
         promises=file.product,
         corrections=file.correction,
         maintenance=file.maintenance,
+        delivery=file.delivery,
         signals=signals,
         sources=file.source,
     )

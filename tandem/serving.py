@@ -1,0 +1,102 @@
+"""Which version of a model had the traffic from when, as its predictions say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tandem import intervals
+from tandem.intervals import Span
+from tandem.measure import Measures
+from tandem.records import BUCKET, DAY, HOUR, Event
+from tandem.store.file import Kept
+
+LEADING = (2, 3)
+"""A version serves from the first of two hours in a row in which it answers this share of the predictions."""
+
+
+def starts(
+    measures: Measures, components: Sequence[str], since: int, until: int
+) -> dict[str, list[tuple[str, Event]]]:  # fmt: skip
+    """When each version of each model took the traffic; the first one known was there before.
+
+    A version serves from the first of two hours in a row in which it answers at least two thirds of the predictions.
+    """
+    some = [kept for name in components for kept in measures.counted(name, "volume") if kept.placed.version]
+    groups = {kept.id: place for place, kept in enumerate(some)}
+    found: dict[str, list[tuple[str, Event]]] = {name: [] for name in components}
+    days = _hours(measures, some, groups, [(since, until)], DAY)
+    stretches = intervals.union(span for mine in days.values() for span in _unsettled(mine))
+    for name, hours in _hours(measures, some, groups, stretches, HOUR).items():
+        source = next(kept.placed.source for kept in some if kept.placed.component == name)
+        for version, hour in _takeovers(hours):
+            start = _minute(measures, some, groups, name, version, hour)
+            found[name].append((measures.source_name(source), _took_over(name, version, start, measures)))
+    return found
+
+
+Hours = dict[int, dict[str, int]]
+"""Predictions of each version by the start of the step."""
+
+
+def _hours(
+    measures: Measures, some: Sequence[Kept], groups: Mapping[int, int], stretches: Sequence[Span], step: int
+) -> dict[str, Hours]:  # fmt: skip
+    found: dict[str, Hours] = {}
+    for low, high in stretches:
+        for group, start, *_, total in measures.reader.steps("ratio", groups, low, high, step):
+            if total and low // step * step <= start < high:
+                placed = some[group].placed
+                mine = found.setdefault(placed.component, {}).setdefault(int(start), {})
+                mine[placed.version] = mine.get(placed.version, 0) + int(total)
+    return found
+
+
+def _unsettled(days: Hours) -> list[Span]:
+    """The stretches of whole days around each in which more than one version, or another than before, answered."""
+    found: list[Span] = []
+    before: set[str] = set()
+    for start in sorted(days):
+        if set(days[start]) != before or len(days[start]) > 1:
+            found.append((start - DAY, start + 2 * DAY))
+        before = set(days[start])
+    return found
+
+
+def _takeovers(hours: Hours) -> list[tuple[str, int]]:
+    """(version, hour) of each version that took the traffic from another."""
+    found: list[tuple[str, int]] = []
+    serving, candidate = "", ("", 0)
+    for start in sorted(hours):
+        leader = _leader(hours[start])
+        if leader in ("", serving):
+            candidate = ("", 0)
+        elif candidate[0] != leader:
+            candidate = (leader, start)
+        else:
+            found += [candidate] if serving else []
+            serving, candidate = leader, ("", 0)
+    return found
+
+
+def _leader(counts: Mapping[str, int]) -> str:
+    """The version that answered enough of these predictions to serve; "" for none."""
+    best = max(counts, key=lambda version: (counts[version], version))
+    return best if counts[best] * LEADING[1] >= LEADING[0] * sum(counts.values()) else ""
+
+
+def _minute(
+    measures: Measures, some: Sequence[Kept], groups: Mapping[int, int], component: str, version: str, hour: int
+) -> int:  # fmt: skip
+    """The bucket from which a version led without a break, in the hour before or in that hour itself."""
+    mine = {one: place for one, place in groups.items() if some[place].placed.component == component}
+    fine = _hours(measures, some, mine, [(hour - HOUR, hour + HOUR)], BUCKET).get(component, {})
+    others = [start for start in fine if _leader(fine[start]) != version]
+    after = [start for start in fine if start > max(others, default=hour - HOUR - 1)]
+    return min(after, default=hour)
+
+
+def _took_over(component: str, version: str, start: int, measures: Measures) -> Event:
+    return Event(
+        "promotion", f"serving:{component}:{version}:{start}", start, components=(component,),
+        environment=measures.filters.environment, version=version, title=f"{component}: version {version} serves",
+    )  # fmt: skip
