@@ -245,8 +245,10 @@ def _weight(record: Record) -> int:
 
 
 def _shifted_cover(run: _Run, one: Covered) -> Covered:
-    limit = run.until + (run.source.every if run.source.connector.ABOUT.polled else 0)
-    return replace(one, since=one.since + run.intake.shift, until=min(one.until + run.intake.shift, limit))
+    until = one.until + run.intake.shift
+    if not run.source.connector.ABOUT.polled:  # a look at the present vouches for the time until the next
+        until = min(until, run.until)
+    return replace(one, since=one.since + run.intake.shift, until=until)
 
 
 # -- pages of a pull

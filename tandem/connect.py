@@ -139,7 +139,7 @@ class About:
     """Event kinds that are seen to happen and cannot be read again."""
     polled: bool = False
     """Whether a pull is one look at the present that stands for all the time until the next: it comes on the ticks of
-    its interval, waits for no other source, and what it covers may reach one interval past now."""
+    its interval, waits for no other source, and what it covers may reach past now, to the next look."""
     side: Literal["system", "model", "both"] = "system"
     example: str = ""
     """The body of a [[source]] block for `tandem init`, with comments; loads under the strict config."""
