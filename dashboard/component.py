@@ -11,6 +11,7 @@ from dashboard.blocks.compared import against
 from dashboard.blocks.marks import link, state_legend
 from dashboard.blocks.matrix import matrix
 from dashboard.blocks.panel import notice, section
+from dashboard.blocks.why import asking
 from dashboard.text import hx
 from dashboard.view import View
 from tandem.shown import STATES, Cell, Detail, Line, Row, Side
@@ -33,7 +34,7 @@ def everything(view: View, side: Side) -> None:
         element.show(notice(f"No {kind} is configured: add a [[component]] of that kind to tandem.toml."), "none")
         return
     legend = section(f"State of each {title.lower()[:-1]}", "over the whole window", more=state_legend())
-    element.show(legend + matrix(worst_first(rows, side), found.columns, view, (side,)), "all")
+    element.show(legend + matrix(worst_first(rows, side), found.columns, view, (side,), found.as_of), "all")
 
 
 def worst_first(rows: Sequence[Row], side: Side) -> list[Row]:
@@ -71,7 +72,7 @@ def cards(view: View, found: Detail) -> None:
         element.show(notice("Nothing has been measured of it in this window."), "cards")
         return
     inside = "".join(card(cell, than=against(view)) for cell in shown)
-    element.show(f'<div class="c-grid">{inside}</div>', "cards")
+    element.show(f'<div class="c-grid"{asking(view, found.as_of)}>{inside}</div>', "cards")
 
 
 def changes(view: View, found: Detail) -> None:

@@ -42,6 +42,197 @@ function dress(root) {
   if (!root.adoptedStyleSheets.includes(sheet)) root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
 }
 
+// -- why a number is what it is
+
+const WHY = '[data-why]';
+const REST = 450;
+const GRACE = 250;
+const answers = new Map();
+
+async function explained(anchor) {
+  const block = anchor.closest('[data-ask]');
+  const query = `${anchor.dataset.why}&${block ? block.dataset.ask : ''}`;
+  if (!answers.has(query)) {
+    const reply = await fetch(`/api/v1/explain?${query}`);
+    const told = await reply.json();
+    if (!reply.ok) throw new Error(told.error || 'the server does not say why');
+    if (answers.size > 300) answers.clear();
+    answers.set(query, told);
+  }
+  return answers.get(query);
+}
+
+function made(tag, classes, words) {
+  const one = document.createElement(tag);
+  if (classes) one.className = classes;
+  if (words !== undefined) one.textContent = words;
+  return one;
+}
+
+function utc(seconds) {
+  return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z');
+}
+
+function valued(value, unit) {
+  if (value === null || value === undefined) return 'not known';
+  const said = { share: ' of 1', x: ' times', events: '' }[unit];
+  return `${value}${said === undefined ? (unit ? ` ${unit}` : '') : said}`;
+}
+
+function witnessed(one) {
+  const differs = one.difference === null ? '' : `, ${one.difference >= 0 ? '+' : ''}${Number((one.difference * 100).toPrecision(3))} points against it`;
+  return `${one.source}: ${one.good === null ? '?' : one.good} of ${one.total === null ? '?' : one.total}${differs}`;
+}
+
+// Rows of (name, text); what is empty is left out.
+function reasons(found) {
+  const filters = Object.entries(found.filters).map(([name, value]) => `${name} ${value}`).join(', ');
+  const seen = found.coverage === null ? '' : `${(found.coverage * 100).toFixed(2)} % of the window was seen`;
+  const fresh = found.newest === null ? '' : `data to ${utc(found.newest)}`;
+  return [
+    ['Exactly', valued(found.value, found.unit)],
+    ['Formula', found.formula],
+    ['Counts', found.counts],
+    ['Over', found.over],
+    ['Filters', filters],
+    ['Source', [found.source, fresh, seen].filter(Boolean).join(' · ')],
+    ['Witnesses', found.witnesses.map(witnessed).join('; ') || (found.source ? 'no other source counted it' : '')],
+    ['State', [found.state, found.reason].filter(Boolean).join(': ')],
+  ].filter(([, words]) => words);
+}
+
+function copied(words, told) {
+  const done = () => { told.textContent = 'Copied'; };
+  if (navigator.clipboard) navigator.clipboard.writeText(words).then(done, () => { told.textContent = 'Select the line and copy it'; });
+  else told.textContent = 'Select the line and copy it';
+}
+
+function drawn(pop, found) {
+  const list = made('dl', 'y-list');
+  for (const [name, words] of reasons(found)) list.append(made('dt', '', name), made('dd', '', words));
+  const line = made('code', 'y-line', `${found.line} | jq '${found.path.replaceAll("'", "'\\''")}'`);
+  line.tabIndex = 0;
+  const told = made('span', 'y-told');
+  told.setAttribute('role', 'status');
+  const copy = made('button', 'y-copy', 'Copy the line');
+  copy.type = 'button';
+  copy.addEventListener('click', () => copied(line.textContent, told));
+  const foot = made('div', 'y-foot');
+  foot.append(copy, told);
+  headed(pop, found.name, made('p', 'y-meaning', found.meaning), list, made('p', 'y-prints', 'What prints it:'), line, foot);
+}
+
+function headed(pop, name, ...parts) {
+  const head = made('div', 'y-head');
+  const close = made('button', 'y-close', '×');
+  close.type = 'button';
+  close.setAttribute('aria-label', 'Close');
+  close.addEventListener('click', () => pop.leave(true));
+  head.append(made('strong', 'y-name', name), close);
+  pop.replaceChildren(head, ...parts);
+  pop.setAttribute('aria-label', name);
+}
+
+function placed(pop, anchor) {
+  const box = anchor.getBoundingClientRect();
+  const { innerWidth: width, innerHeight: height } = window;
+  const narrow = width <= 520;
+  const mine = pop.getBoundingClientRect();
+  const left = narrow ? 8 : Math.min(Math.max(box.left, 8), width - mine.width - 8);
+  const below = box.bottom + 6;
+  const fits = below + mine.height <= height - 8;
+  const top = narrow ? height - mine.height - 8 : fits ? below : Math.max(box.top - mine.height - 6, 8);
+  pop.style.left = `${left}px`;
+  pop.style.top = `${top}px`;
+}
+
+// A popover beside its number: on rest of the mouse it only shows, on click or "?" it takes the focus and stays.
+function opened(host, anchor, pinned) {
+  const now = globalThis.tandem.open;
+  if (now && now.anchor === anchor) { if (pinned) now.pin(); return; }
+  if (now) now.leave(false);
+  const pop = made('div', 'td y-pop');
+  pop.popover = 'manual';
+  pop.tabIndex = -1;
+  pop.setAttribute('role', 'dialog');
+  host.parentNode.appendChild(pop);
+  const key = anchor.dataset.why;
+  pop.leave = (back) => {
+    if (globalThis.tandem.open !== pop) return;
+    globalThis.tandem.open = undefined;
+    document.removeEventListener('pointerdown', pop.outside, true);
+    const there = anchor.isConnected ? anchor : host.querySelector(`[data-why="${CSS.escape(key)}"]`);
+    if (there) there.removeAttribute('aria-expanded');
+    pop.remove();
+    if (back && there) there.focus();
+  };
+  pop.outside = (event) => {
+    const path = event.composedPath();
+    if (!path.includes(pop) && !path.includes(anchor)) pop.leave(false);
+  };
+  pop.pin = () => { pop.pinned = true; anchor.setAttribute('aria-expanded', 'true'); pop.focus(); };
+  pop.anchor = anchor;
+  pop.host = host;
+  pop.addEventListener('keydown', (event) => {
+    event.stopPropagation();
+    if (event.key === 'Escape') pop.leave(true);
+  });
+  pop.addEventListener('focusout', (event) => {
+    if (pop.pinned && event.relatedTarget && !pop.contains(event.relatedTarget) && event.relatedTarget !== anchor) pop.leave(false);
+  });
+  pop.addEventListener('pointerenter', () => clearTimeout(pop.ending));
+  pop.addEventListener('pointerleave', () => fading(pop));
+  document.addEventListener('pointerdown', pop.outside, true);
+  globalThis.tandem.open = pop;
+  headed(pop, 'Reading…');
+  pop.showPopover();
+  placed(pop, anchor);
+  if (pinned) pop.pin();
+  const settle = () => { if (globalThis.tandem.open === pop) placed(pop, anchor); };
+  explained(anchor).then((found) => { drawn(pop, found); settle(); }, (error) => {
+    headed(pop, 'This number cannot be explained', made('p', 'y-meaning', error.message));
+    settle();
+  });
+}
+
+function fading(pop) {
+  if (pop.pinned) return;
+  clearTimeout(pop.ending);
+  pop.ending = setTimeout(() => pop.leave(false), GRACE);
+}
+
+function wondering(host) {
+  let rest;
+  host.addEventListener('pointerover', (event) => {
+    const anchor = event.target.closest(WHY);
+    clearTimeout(rest);
+    if (event.pointerType === 'mouse' && anchor) rest = setTimeout(() => { if (anchor.isConnected) opened(host, anchor, false); }, REST);
+  });
+  host.addEventListener('pointerout', (event) => {
+    clearTimeout(rest);
+    const now = globalThis.tandem.open;
+    if (now && event.target.closest(WHY) === now.anchor) fading(now);
+  });
+  host.addEventListener('click', (event) => {
+    const anchor = event.target.closest(`button${WHY}`);
+    clearTimeout(rest);
+    if (anchor) opened(host, anchor, true);
+  });
+  // A finger that rests on a number that is a link asks why; a tap follows the link.
+  host.addEventListener('contextmenu', (event) => {
+    const anchor = event.target.closest(WHY);
+    if (anchor && event.pointerType === 'touch') { event.preventDefault(); opened(host, anchor, true); }
+  });
+  host.addEventListener('keydown', (event) => {
+    const now = globalThis.tandem.open;
+    if (event.key === 'Escape' && now) { now.leave(true); return; }
+    const anchor = event.target.closest(WHY);
+    if (event.key === '?' && anchor) { event.preventDefault(); event.stopPropagation(); opened(host, anchor, true); }
+  });
+}
+
+// -- showing
+
 const KEYS = ['ArrowRight', 'ArrowLeft', 'ArrowDown', 'ArrowUp', 'Home', 'End'];
 
 function show(component) {
@@ -69,16 +260,21 @@ function show(component) {
       const cell = event.target.closest('[data-cell]');
       if (cell) place(host, cell.dataset.cell);
     });
+    wondering(host);
   }
   const before = shown.get(host);
   shown.set(host, data.html);
   if (before !== data.html) {
     const focused = host.getRootNode().activeElement;
     const cell = focused && focused.dataset ? focused.dataset.cell : undefined;
+    const reason = focused && focused.dataset ? focused.dataset.why : undefined;
     const kept = host.querySelector('[data-cell][tabindex="0"]');
     host.innerHTML = data.html;
     place(host, cell || (kept && kept.dataset.cell));
-    if (cell) { const again = host.querySelector(`[data-cell="${cell}"]`); if (again) again.focus(); }
+    const again = cell ? `[data-cell="${cell}"]` : reason ? `[data-why="${CSS.escape(reason)}"]` : '';
+    if (again && host.querySelector(again)) host.querySelector(again).focus();
+    const now = globalThis.tandem.open;
+    if (now && now.host === host && !now.pinned) now.leave(false);
   }
   if (data.measure) {
     const query = window.matchMedia('(max-width: 760px)');

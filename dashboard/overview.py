@@ -43,7 +43,7 @@ def _state(view: View, found: Overview) -> None:
         late,
         sides(found, view),
         section("State of each product", said, more=state_legend()),
-        matrix(_shown_rows(found, view), found.columns, view, view.sides),
+        matrix(_shown_rows(found, view), found.columns, view, view.sides, found.as_of),
     )
     element.show('<div class="x-stack">' + "".join(part for part in parts if part) + "</div>", "overview")
 

@@ -6,11 +6,15 @@ from __future__ import annotations
 import importlib
 import random
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from tandem import shown
+import orjson
+
+from tandem import explained, shown, times
+from tandem.bins import Quantile
+from tandem.catalog import built_in
 from tandem.shown import (
     Band,
     Card,
@@ -553,6 +557,24 @@ def _module(name: str) -> Any:
         return made
 
 
+def answered(context: Any, method: str, path: str, params: Any, headers: Any) -> tuple[int, str, bytes]:
+    """What the API says: why a number is what it is, and nothing else."""
+    if path != "/api/v1/explain":
+        return 200, "application/json", b"{}\n"
+    given = {name: values[0] for name, values in params.items()}
+    ends = [times.parse(given[name], NOW) for name in ("from", "to")]
+    question = explained.Question(Window(*ends), int(given["as_of"]), given["environment"])
+    component, signal = given.get("component", "checkout-api"), given.get("signal", "")
+    if signal not in OF:
+        return 404, "application/json", b'{"error": "there is no such signal."}\n'
+    found = cells_of(component, "system" if signal in TARGETS and signal in dict(COLUMNS["system"]) else "model")[signal]
+    other = explained.Witness("blackbox", 9_990, 10_000, 0.999, 0.999 - (found.value or 0))
+    facts = explained.Facts(found, built_in()[signal], {"1h": (90, 100), "6h": (900, 1000)},
+                            {"p95": Quantile(0.312, 0.3, 0.5)}, (other,), NOW - 40)  # fmt: skip
+    said = explained.of_cell(facts, given.get("number", "value"), question)
+    return 200, "application/json", orjson.dumps(asdict(said))
+
+
 def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
     owner, api, report = _module("owner"), _module("api"), _module("report")
@@ -560,4 +582,4 @@ def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     for name in ("overview", "sources", "detail", "environments"):
         put(report, name, getattr(engine, name), **more)
     put(owner, "current", lambda: fake, **more)
-    put(api, "answer", lambda context, method, path, params, headers: (200, "application/json", b"{}\n"), **more)
+    put(api, "answer", answered, **more)

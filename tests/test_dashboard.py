@@ -58,12 +58,13 @@ def figures(test: AppTest) -> list[dict[str, Any]]:
 OURS = frozenset({
     "div", "span", "h1", "h2", "b", "small", "p", "a", "section", "table", "caption", "colgroup", "col", "thead", "tbody",
     "tr", "th", "td", "ol", "ul", "li", "dl", "dt", "dd", "code", "details", "summary", "svg", "path", "circle", "rect",
-    "defs", "pattern",
+    "defs", "pattern", "button", "input", "label",
 })  # fmt: skip
 ATTRIBUTES = frozenset({
     "class", "style", "role", "scope", "colspan", "title", "href", "data-go", "data-cell", "tabindex", "aria-hidden",
     "aria-label", "aria-current", "viewbox", "d", "fill", "stroke", "stroke-width", "preserveaspectratio", "cx", "cy", "r", "x", "y", "rx",
-    "width", "height", "id", "patternunits", "patterntransform",
+    "width", "height", "id", "patternunits", "patterntransform", "type", "aria-haspopup", "data-ask", "data-why", "value",
+    "hidden", "placeholder", "data-find", "data-name", "data-href", "for", "autocomplete", "maxlength",
 })  # fmt: skip
 
 
@@ -367,7 +368,7 @@ def test_a_number_without_a_target_has_no_state(open_page: Open, monkeypatch: py
         lambda w, now: replace(screens.overview(w, now), cards={"system": (), "model": (Card(plain, 1, 0),)}),
         screens.sources, screens.detail,
     ))  # fmt: skip
-    card = re.search(r'<a class="c-card.*?</a>', markup(open_page()))
+    card = re.search(r'<div class="c-card.*?</div>', markup(open_page()))
     assert card
     assert "no target" in card[0]
     assert "x-chip" not in card[0]
@@ -387,7 +388,7 @@ def test_compared_cards_and_cells_say_what_moved_in_neutral_colours(open_page: O
     assert "down 0.50 points against the previous 24 h" in said
     assert "up 24 ms against the previous 24 h" in said
     assert "nothing to compare with the previous 24 h" in said
-    card = re.search(r'<a class="c-card.*?</a>', markup(test))
+    card = re.search(r'<div class="c-card.*?</div>', markup(test))
     assert card
     assert 'class="v-other"' in card[0]
     moved = re.findall(r'<span class="(?:c|m)-moved"[^>]*>.*?</span>', markup(test))

@@ -9,6 +9,7 @@ from dashboard.blocks.compared import against, moved
 from dashboard.blocks.marks import CLASSES, NONE, PAGES, SIDES, WORDS, chip, hidden, link, unknown, untargeted
 from dashboard.blocks.panel import section
 from dashboard.blocks.spark import budget, spark
+from dashboard.blocks.why import asking, why
 from dashboard.text import hx
 from dashboard.view import View
 from tandem.shown import Card, Cell, Overview
@@ -23,8 +24,19 @@ def card_value(cell: Cell) -> tuple[str, str]:
     return (number, unit) if number and not unit[:1].isdigit() else (shown, "")
 
 
+def number_of(cell: Cell) -> dict[str, str]:
+    """Which number the text of a cell is, as its explanation is asked for."""
+    return {**named(cell), "number": {"p95": "p95", "count": "total"}.get(cell.measure, "value")}
+
+
+def named(cell: Cell) -> dict[str, str]:
+    """What names the signal and the objective of a cell."""
+    aimed = cell.objective.name if cell.objective else ""
+    return {"component": cell.component, "signal": cell.signal, "objective": aimed}
+
+
 def budget_words(cell: Cell) -> str:
-    """Budget left and burn, as text."""
+    """Budget left and burn, each of which explains itself."""
     objective = cell.objective
     if objective is None:
         return ""
@@ -34,15 +46,15 @@ def budget_words(cell: Cell) -> str:
     said = (
         f"{text.digits(abs(left) * 100, 2 if abs(left) < 1 else 3)}{text.NARROW}% {'overspent' if left < 0 else 'left'}"
     )
-    return f"<b>{said}</b>{_burn(objective.burn)}"
+    return f"{why(f'<b>{said}</b>', **named(cell), number='budget_left')}{_burn(cell, objective.burn)}"
 
 
-def _burn(burn: Mapping[str, float | None]) -> str:
+def _burn(cell: Cell, burn: Mapping[str, float | None]) -> str:
     window = next((name for name in ("6h", "1h", "1d", "3d", *burn) if burn.get(name) is not None), None)
     if not window:
         return ""
-    rate = text.burn(burn[window])
-    return f'<span class="c-dot"> · </span><span class="c-burn" title="over {hx(window)}">burn {rate}</span>'
+    rate = why(f"burn {text.burn(burn[window])}", **named(cell), number=f"burn:{window}")
+    return f'<span class="c-dot"> · </span><span class="c-burn">{rate}{hidden(f" over {window}")}</span>'
 
 
 def _card_moved(shown: Cell, than: str) -> str:
@@ -60,35 +72,59 @@ def _card_moved(shown: Cell, than: str) -> str:
     return f'<span class="c-moved"><b>{mark}{hx(said)}</b> against {hx(than)}</span>'
 
 
-def card(shown: Cell, href: str = "", *, attention: int = 0, components: int = 0, than: str = "") -> str:
-    """One card: name and state; value; what it counts and the target; what it moved; budget left and burn."""
+def card(
+    shown: Cell, href: str = "", *, attention: int = 0, components: int = 0, than: str = "", product: str = ""
+) -> str:
+    """One card: name and state; value; what it counts and the target; what it moved; budget left and burn.
+
+    Over more than one of the components of `product` the value is theirs together, and the budget the worst one's.
+    """
     number, unit = card_value(shown)
     objective = shown.objective
     aim = ""
     if objective:
         aim = f'<span class="c-aim">target {text.target(objective.target)}, {hx(objective.window)}</span>'
-    bar = budget(objective.budget_left) if objective and objective.budget_left is not None else ""
     mark = chip(shown.state, WORDS[shown.state] if shown.state != "unknown" else unknown(shown))
     if untargeted(shown):
         mark = '<span class="x-muted">no target</span>'
-    whose = f' title="Budget of {hx(shown.component)}, the worst of {components}"' if components > 1 else ""
-    tag, link_to = ("a", f' data-go href="{hx(href, 4000)}"') if href else ("div", "")
-    foot = ""
-    if objective:
-        named = hx(shown.component, 60) if components > 1 else '<span aria-hidden="true">Budget</span>'
-        foot = (
-            f'<span class="c-foot"><span class="c-whose">{hidden("Error budget ")}{named}</span>{bar}'
-            f'<span class="c-left">{budget_words(shown)}</span></span>'
-        )
+    name = f'<span class="c-name">{hx(shown.title)}</span>'
+    if href:
+        name = f'<a class="c-name c-link" data-go href="{hx(href, 4000)}">{hx(shown.title)}</a>'
     plain = "" if objective or any(value is not None for value in shown.spark) else " c-plain"
     extra = f"; {attention} of {components} need attention" if attention else ""
+    large = f'<span class="c-value">{hx(number)}<small>{hx(unit)}</small></span>'
+    if number != NONE:
+        large = why(large, **(_merged(shown, product) if components > 1 else _large(shown)))
     return (
-        f'<{tag} class="c-card x-{shown.side} {CLASSES[shown.state]}{plain}"{link_to}{whose}>'
-        f'<span class="c-top"><span class="c-name">{hx(shown.title)}</span>{mark}</span>'
-        f'<span><span class="c-value">{hx(number)}<small>{hx(unit)}</small></span>'
+        f'<div class="c-card x-{shown.side} {CLASSES[shown.state]}{plain}">'
+        f'<span class="c-top">{name}{mark}</span>'
+        f"<span>{large}"
         f'<span class="c-of"><span>{hx(shown.of)}</span>{aim}{hidden(extra) if extra else ""}</span></span>'
         f"{spark(shown.spark, shown.spark_target, shown.immature, shown.compared.spark if shown.compared else ())}"
-        f"{_card_moved(shown, than)}{foot}</{tag}>"
+        f"{_card_moved(shown, than)}{_foot(shown, components)}</div>"
+    )
+
+
+def _large(shown: Cell) -> dict[str, str]:
+    return {**number_of(shown), "number": "value"} if shown.good is not None and shown.total else number_of(shown)
+
+
+def _merged(shown: Cell, product: str) -> dict[str, str]:
+    return {"signal": shown.signal, "product": product}
+
+
+def _foot(shown: Cell, components: int) -> str:
+    """The error budget, and whose it is where it is the worst of several."""
+    objective = shown.objective
+    if objective is None:
+        return ""
+    bar = budget(objective.budget_left) if objective.budget_left is not None else ""
+    whose = '<span aria-hidden="true">Budget</span>'
+    if components > 1:
+        whose = f'<span title="the worst of {components}">{hx(shown.component, 60)}</span>'
+    return (
+        f'<span class="c-foot"><span class="c-whose">{hidden("Error budget ")}{whose}</span>{bar}'
+        f'<span class="c-left">{budget_words(shown)}</span></span>'
     )
 
 
@@ -107,7 +143,8 @@ def sides(overview: Overview, view: View) -> str:
         parts.append(
             f'<section class="x-{side}">{section(SIDES[side], said, side, _only(side, view))}{inside}</section>'
         )
-    return f'<div class="c-sides{" c-one" if len(parts) == 1 else ""}">{"".join(parts)}</div>'
+    one = " c-one" if len(parts) == 1 else ""
+    return f'<div class="c-sides{one}"{asking(view, overview.as_of)}>{"".join(parts)}</div>'
 
 
 def _only(side: str, view: View) -> str:
@@ -125,4 +162,7 @@ def _no_cards(side: str, many: int) -> str:
 
 def _side_card(shown: Card, view: View) -> str:
     href = view.link(PAGES[shown.cell.side], component=shown.cell.component)
-    return card(shown.cell, href, attention=shown.attention, components=shown.components, than=against(view))
+    return card(
+        shown.cell, href, attention=shown.attention, components=shown.components, than=against(view),
+        product=view.product,
+    )  # fmt: skip

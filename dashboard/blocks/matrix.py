@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dashboard.blocks.card import number_of
 from dashboard.blocks.compared import ARROWS, against, moved
 from dashboard.blocks.marks import CLASSES, NONE, PAGES, SIDES, WORDS, glyph, hidden, link, unknown, untargeted
+from dashboard.blocks.why import asked, asking
 from dashboard.text import hx
 from dashboard.view import View
 from tandem.shown import Cell, Row, Side
@@ -19,6 +21,7 @@ def matrix(
     columns: Mapping[Side, tuple[tuple[str, str], ...]],
     view: View,
     shown_sides: tuple[Side, ...] = ("system", "model"),
+    as_of: int = 0,
 ) -> str:
     """One row per service and its model, worst first; one tab stop, arrow keys move inside."""
     used = {side: columns.get(side, ()) for side in shown_sides}
@@ -31,9 +34,9 @@ def matrix(
     cells = max((len(c) for c in used.values()), default=1) or 1
     tall = " m-two" if view.against else ""
     return (
-        f'<div class="m-scroll" style="--cells:{cells}"><table class="m-table{tall}" role="grid">'
+        f'<div class="m-scroll" style="--cells:{cells}"{asking(view, as_of)}><table class="m-table{tall}" role="grid">'
         '<caption class="x-hide">State of each product: one row per service and its model, worst first. '
-        "Arrow keys move between cells.</caption>"
+        "Arrow keys move between cells, ? explains the number of one.</caption>"
         f"{_matrix_heads(used)}<tbody>{body}</tbody></table></div>{more}"
     )
 
@@ -86,16 +89,19 @@ def _cell(shown: Cell | None, title: str, component: str, place: str, view: View
     value = shown.text if shown.state != "unknown" or shown.value is not None else unknown(shown).lower()
     measure = f" {shown.measure}" if shown.measure and shown.measure.lower() != title.lower() else ""
     href = view.link(PAGES[shown.side], component=shown.component)
-    about = ". ".join(part for part in (f"{title}{measure}: {shown.text}", shown.of, word, shown.reason) if part)
     look, shape = (CLASSES[shown.state], glyph(shown.state)) if not untargeted(shown) else ("m-plain", "")
     word = word if shape else "no target"
     drift, than = _cell_moved(shown, view)
-    about = f"{about}. {than}" if than else about
     return (
         f'<td class="m-cell" role="gridcell"><a class="m-link {look}" data-go data-cell="{place}" '
-        f'href="{hx(href, 4000)}" title="{hx(about)}">{head}{shape}<span class="m-value">{hx(value, 40)}</span>{drift}'
+        f'href="{hx(href, 4000)}"{_asked(shown)}>{head}{shape}<span class="m-value">{hx(value, 40)}</span>{drift}'
         f"{hidden(', '.join(part for part in (measure, word, than) if part))}</a></td>"
     )
+
+
+def _asked(shown: Cell) -> str:
+    """Which number the cell shows: of the first objective of its signal."""
+    return asked(component=shown.component, signal=shown.signal, number=number_of(shown)["number"])
 
 
 def _cell_moved(shown: Cell, view: View) -> tuple[str, str]:
