@@ -307,11 +307,10 @@ def test_the_owner_looks_at_every_tick_while_other_sources_hang(tmp_path: Path, 
         while len(server.asked) < 3 and time.monotonic() < ends:
             seen.wait(1)
             seen.clear()
+        looks = availability(owner.store)[1]
         over.set()
-        assert len(server.asked) >= 3
-        [[low, high]] = covered(owner.store)
-        assert high - low >= 3
-        assert availability(owner.store)[0] >= 3
+        assert looks >= 2, "committed while every turn was taken"
+        assert sum(high - low for low, high in covered(owner.store)) in (looks, looks + 1)
 
 
 # -- what it says of itself and refuses
