@@ -178,8 +178,10 @@ def _show(context: Any, params: Params) -> Answer:
     given = _known(params, "component", "from", "to", "as_of", "environment", "version", "segment", "stage")
     now = context.now()
     as_of = _load_of(context, given)
-    asked = {"environment": given.get("environment", "production"), "version": given.get("version", ""),
-             "segment": _segment_of(given), "stage": _stage_of(given)}  # fmt: skip
+    asked: dict[str, Any] = {
+        "environment": given.get("environment", "production"), "version": given.get("version", ""),
+        "segment": _segment_of(given), "stage": _stage_of(given),
+    }  # fmt: skip
     window = window_of(given, now)
     try:
         if "component" in given:
@@ -284,7 +286,9 @@ def _metrics(context: Any, params: Params) -> Answer:
     now = context.now()
     window = window_of({}, now)
     state = report.sources(context, window, now=now)
-    text = metrics.exposition(context.store.version(), state, report.listing(context, window, now=now), now)
+    text = metrics.exposition(
+        context.store.version(), state, report.listing(context, window, delivery=False, now=now), now
+    )
     return 200, "text/plain; version=0.0.4; charset=utf-8", text.encode()
 
 
@@ -299,7 +303,7 @@ def _badge(context: Any, name: str) -> Answer:
         return _error(404, "A badge is asked as /badge/COMPONENT.svg.")
     now = context.now()
     try:
-        state = report.show(context, component, window_of({}, now), now=now)["state"]
+        state = report.show(context, component, window_of({}, now), delivery=False, now=now)["state"]
     except Unreadable as no:
         return _error(404, str(no))
     return 200, SVG, _drawn(component, state).encode()

@@ -8,12 +8,13 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from tandem import bins, delivery, flaky, linking, serving, times, wording
+from tandem import bins, changes, delivery, flaky, linking, serving, times, wording
+from tandem.changes import Change
 from tandem.config import Component
 from tandem.delivery import Five, Metric
 from tandem.flaky import Flaky
 from tandem.intervals import Span
-from tandem.linking import Change, Fate, Link, Rules, Trouble
+from tandem.linking import Fate, Link, Rules, Trouble
 from tandem.measure import Measures
 from tandem.records import BUCKET, DAY, HOUR, Event, Histogram
 from tandem.shown import Window
@@ -163,7 +164,7 @@ class _Made:
         environment = self.measures.filters.environment
         told = self._events((*MADE, "incident", "alert", *linking.OTHER_CHANGES), environment)
         services = [pair for pair in told if pair[1].kind in ("deployment", "rollback")]
-        made = [one for one in linking.changes(services, self.rank, self.rules.apart)
+        made = [one for one in changes.changes(services, self.rank, self.rules.apart)
                 if one.component not in self.models]  # fmt: skip
         registry = self._events(("release", "training", "data_version"), "")
         made += self._promoted(told, registry)
@@ -209,7 +210,7 @@ class _Made:
             said = [pair for pair in told if name in pair[1].components and _promotes(pair[1], self.rules)]
             for source, _ in starts:
                 self.rank.setdefault(source, len(self.rank))
-            mine = linking.changes([*starts, *said], self.rank, self.rules.apart, ("promotion", "rollback"))
+            mine = changes.changes([*starts, *said], self.rank, self.rules.apart, ("promotion", "rollback"))
             mine = _folded([one for one in mine if one.component == name], {event.key for _, event in starts})
             known = [event for _, event in registry if event.kind == "release" and name in event.components]
             found += [_described(one, known) for one in mine]
@@ -381,7 +382,7 @@ def _counted(
 def _breach(change: Change, one: Any, counted: tuple[int, int], span: tuple[int, int], days: int) -> Link:
     name = one.measure or one.signal.title.lower()
     said = (
-        f"{wording.percent(*counted)} {name} of {wording.count(counted[1])} in its first "
+        f"{wording.percent(*counted)} {name} of {counted[1]:,} in its first "
         f"{wording.seconds(span[1] - span[0])}, target {float(one.target) * 100:g} % (it answers for {days} days)"
     )
     return Link("breach", f"{change.component} {one.measure or one.signal.name}", change.name, change.component,

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from tandem import wording
 from tandem.catalog import built_in
+from tandem.delivery import METRICS
 
 
 def clean(text: object, longest: int = 400) -> str:
@@ -108,11 +109,58 @@ def _parts(answers: Sequence[Mapping[str, Any]]) -> str:
     if answers[0]["versions"]:
         rows = [(one["version"], one["created"], ", ".join(one["aliases"])) for one in answers[0]["versions"][-10:]]
         said += "\n" + table(("version", "created", "aliases"), rows)
+    said += _delivery(answers[0].get("delivery"))
     if answers[0]["events"]:
         events = answers[0]["events"][-10:]
         changes = [(one["ts"], one["kind"], one["version"] or "", one["title"] or one["key"]) for one in events]
         said += "\n" + table(("when", "change", "version", "what"), changes)
     return said
+
+
+def _delivery(found: Mapping[str, Any] | None) -> str:
+    """The five metrics and why changes are said to have failed, where any change was ever reported."""
+    if not found or not found["reported"]:
+        return ""
+    rows = [
+        (one["name"], _duration_or_share(one), _of(one), _duration_or_share(one["before"]), _trend(one["trend"]),
+         "" if one["step"] is None else f"{one['step']} of 6")
+        for one in (found["metrics"][metric] for metric in METRICS)
+    ]  # fmt: skip
+    head = (f"delivery ({found['reading']})", "value", "of", "window before", "trend", "answer scale")
+    said = "\n" + table(head, rows)
+    failed = [(one["running"] or one["ts"], one["version"] or one["commit"] or "", link["kind"], link["reason"])
+              for one in found["changes"] for link in one["failed"]]  # fmt: skip
+    if failed:
+        said += "\n" + table(("failed change", "version", "by", "why"), failed[-10:])
+    if found["flaky"]:
+        flaky = [(one["name"], str(one["flakes"]), _rate(one), f"{one['minutes_lost']:.3g} min", one["why"])
+                 for one in found["flaky"][:10]]  # fmt: skip
+        said += "\n" + table(("flaky", "flakes", "flip rate", "lost", "on the list"), flaky)
+    return said
+
+
+def _trend(one: Mapping[str, Any]) -> str:
+    return f"{one['word']}, within chance" if one["clear"] is False else one["word"]
+
+
+def _rate(one: Mapping[str, Any]) -> str:
+    return "" if one["flip_rate"] is None else f"{one['flip_rate']:.3g} of {one['runs']} runs"
+
+
+def _duration_or_share(one: Mapping[str, Any]) -> str:
+    if one["unit"] == "s":
+        return "" if one["p50"] is None else f"p50 {wording.seconds(one['p50'])}, p90 {wording.seconds(one['p90'])}"
+    if one["value"] is None:
+        return ""
+    return f"{one['value']:.3g} per day" if one["unit"] == "per day" else f"{one['value'] * 100:.4g} %"
+
+
+def _of(one: Mapping[str, Any]) -> str:
+    if one["unit"] == "s":
+        return f"{one['n']} of {one['of']} known" if "known_by" in one else f"{one['n']} of {one['of']} recovered"
+    if one["unit"] == "per day":
+        return f"{one['n']} in {one['days']:.4g} days, on {one['days_with']} of {one['days_of']}"
+    return f"{one['k']} of {one['n']}"
 
 
 def _plain(value: Any) -> str:

@@ -6,7 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from tandem import against, apart, bins, checking, drifting, explaining, shows, slo, sourcing, stepped, times, wording
+from tandem import (
+    against,
+    apart,
+    bins,
+    changes,
+    checking,
+    delivered,
+    delivery_json,
+    drifting,
+    explaining,
+    shows,
+    slo,
+    sourcing,
+    stepped,
+    times,
+    wording,
+)
 from tandem.checking import Check
 from tandem.config import Component, Config
 from tandem.explained import Explained, Question
@@ -369,18 +385,28 @@ def _changes(measures: Measures, window: Window, components: Sequence[str], envi
     events = measures.reader.events(window.since, window.until, components=components, environment=environment,
                                     newest=True)  # fmt: skip
     models = {one.name for one in measures.components if one.kind == "model"}
-    found = [_change(measures, source, event, models) for source, event in events if event.kind in LANES]
+    drawn = [(source, event) for source, event in events if event.kind in LANES]
+    told = [(measures.source_name(source), event) for source, event in drawn]
+    found = [_change(measures, [drawn[place] for place in some], models)
+             for some in changes.groups(told, measures.config.delivery.apart)]  # fmt: skip
     found += _drift_changes(measures, window, components)
     return sorted(found, key=lambda change: (change.ts, change.kind, change.key))
 
 
-def _change(measures: Measures, source: int, event: Event, models: set[str]) -> Change:
+def _change(measures: Measures, told: Sequence[tuple[int, Event]], models: set[str]) -> Change:
+    """What one or more sources saw of one change; the first in order that knows a result says most of it."""
+    ordered = sorted(told, key=lambda pair: measures.rank(pair[0]))
+    events = [event for _, event in ordered]
+    event = next((one for one in events if one.outcome in ("good", "bad")), events[0])
     lane = "Model" if event.kind == "release" and models & set(event.components) else LANES[event.kind]
     return Change(
-        lane=lane, kind=event.kind, ts=event.ts, until=event.ts_latest, ended=event.ended,
+        lane=lane, kind="rollback" if any(one.kind == "rollback" for one in events) else event.kind,
+        ts=min(one.ts for one in events), until=event.ts_latest,
+        ended=max((one.ended for one in events if one.ended is not None), default=None),
         title=event.title or " ".join(filter(None, (event.kind, event.version or event.key))),
-        components=event.components, outcome=event.outcome, version=event.version,
-        source=measures.source_name(source), url=event.url, key=event.key,
+        components=tuple(dict.fromkeys(name for one in events for name in one.components)), outcome=event.outcome,
+        version=event.version, source=", ".join(dict.fromkeys(measures.source_name(number) for number, _ in ordered)),
+        url=event.url, key=event.key,
     )  # fmt: skip
 
 
@@ -425,7 +451,7 @@ def detail(
     features = _features(measures, component, step)
     partners = tuple(one.name for one in measures.components if one.product == mine.product and one.name != component)
     answer = show(context, component, window, environment=environment, version=version, segment=segment, as_of=as_of,
-                  now=now)  # fmt: skip
+                  delivery=False, now=now)  # fmt: skip
     return Detail(
         component=component, kind=mine.kind, product=mine.product, state=worst(_judged(cells)), window=window,
         as_of=measures.reader.as_of, step=step, now=now, newest=_newest(measures),
@@ -560,16 +586,16 @@ def sources(context: Context, window: Window, *, as_of: int | None = None, now: 
 
 def listing(
     context: Context, window: Window, *, environment: str = "production", version: str = "", segment: str = "",
-    stage: str = "production", as_of: int | None = None, now: int,
+    stage: str = "production", as_of: int | None = None, delivery: bool = True, now: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The answer of `tandem show --json` without a component: one for each, in the order of the configuration."""
     measures = _measures(context, window, now, as_of, Filters(environment, version, segment, stage))
-    return [shows.answer(measures, one, _cell) for one in measures.components]
+    return _shown(measures, measures.components, delivery)
 
 
 def show(
     context: Context, component: str, window: Window, *, environment: str = "production", version: str = "",
-    segment: str = "", stage: str = "production", as_of: int | None = None, now: int,
+    segment: str = "", stage: str = "production", as_of: int | None = None, delivery: bool = True, now: int,
 ) -> dict[str, Any]:  # fmt: skip
     """The answer of `tandem show COMPONENT --json`; raises Unreadable for an unknown component."""
     measures = _measures(context, window, now, as_of, Filters(environment, version, segment, stage))
@@ -578,7 +604,32 @@ def show(
         raise Unreadable(
             f"there is no component {component!r}; known are {', '.join(c.name for c in measures.components)}."
         )
-    return shows.answer(measures, mine, _cell)
+    return _shown(measures, [mine], delivery)[0]
+
+
+def _shown(measures: Measures, components: Sequence[Component], delivery: bool) -> list[dict[str, Any]]:
+    answers = [shows.answer(measures, one, _cell) for one in components]
+    if not delivery:
+        return answers
+    found = delivered.delivered(_whole(measures), components)
+    return [answer | {"delivery": delivery_json.answer(found, part)}
+            for answer, part in zip(answers, found.parts, strict=True)]  # fmt: skip
+
+
+def _whole(measures: Measures) -> Measures:
+    """The same question of whole components: a version or a segment has no delivery of its own."""
+    filters = Filters(measures.filters.environment)
+    return Measures(measures.reader, measures.config, measures.window, measures.now, filters)
+
+
+def delivery(
+    context: Context, window: Window, *, environment: str = "production", product: str = "", component: str = "",
+    as_of: int | None = None, compare: Window | None = None, now: int,
+) -> delivered.Delivered:  # fmt: skip
+    """Delivery of services and of models by the same five metrics, against the window before or `compare`."""
+    measures = _measures(context, window, now, as_of, Filters(environment))
+    chosen = _chosen(measures.components, product, component)
+    return delivered.delivered(measures, chosen, compare, newest=_newest(measures))
 
 
 def explain(context: Context, number: Number, question: Question, *, as_of: int | None = None, now: int) -> Explained:
@@ -617,5 +668,6 @@ def check(
 __all__ = [
     "STATES", "Band", "Card", "Cell", "Change", "Check", "Context", "Detail", "Explained", "FeatureDrift", "Line",
     "Number", "Objective", "Overview", "Question", "Ratio", "Row", "Side", "SourceState", "Sources", "State",
-    "Unreadable", "Window", "check", "detail", "environments", "explain", "listing", "overview", "show", "sources",
+    "Unreadable", "Window", "check", "delivery", "detail", "environments", "explain", "listing", "overview", "show",
+    "sources",
 ]  # fmt: skip
