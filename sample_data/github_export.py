@@ -27,7 +27,7 @@ def write(folder: Path) -> None:
         runs, attempts = _runs(service, 7_000_000_000 + place * 100_000_000)
         gzipped(target / "runs.json.gz", as_json(_paged(runs)))
         gzipped(target / "runs_attempts.json.gz", as_json({"total_count": len(attempts), "workflow_runs": attempts}))
-        made, releases = _delivered(service, 900_000_000 + place * 10_000_000)
+        made, releases = _delivered(service, 900_000_000 + place * 10_000_000, runs)
         gzipped(target / "deployments.json.gz", as_json(made))
         gzipped(target / "releases.json.gz", as_json(releases))
 
@@ -132,14 +132,20 @@ def _again(run: dict[str, Any], ts: int, random: np.random.Generator) -> dict[st
     return _timed(second, ts, ts, _took(run["name"], random))
 
 
-def _delivered(service: Service, first_id: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _delivered(
+    service: Service, first_id: int, runs: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     random = random_of("delivered", service.name)
     made: list[dict[str, Any]] = []
     releases: list[dict[str, Any]] = []
     shas: dict[str, str] = {}
+    green = [run for run in runs if run["event"] == "push" and run["conclusion"] == "success"]
     for number, deployment in enumerate(deployments(service)):
         key = first_id + number * 37
-        sha = shas.setdefault(deployment.version, _sha(random))
+        other = _sha(random)
+        if deployment.version not in shas:
+            shas[deployment.version] = _newest(green, deployment.ts, set(shas.values())) or other
+        sha = shas[deployment.version]
         person = str(random.choice(PEOPLE))
         tag = f"v{deployment.version}"
         took = int(90 * np.exp(0.35 * random.standard_normal())) + 40
@@ -150,6 +156,12 @@ def _delivered(service: Service, first_id: int) -> tuple[list[dict[str, Any]], l
         if not deployment.rollback:
             releases.append(_release(service, key, deployment.ts - 900, tag, person))
     return made[::-1], releases[::-1]
+
+
+def _newest(green: list[dict[str, Any]], ts: int, used: set[str]) -> str:
+    """The commit of the newest green build of main before a deployment; "" where nothing was pushed since the last."""
+    before = [run for run in green if run["updated_at"] < stamp(ts - 1200)]
+    return before[-1]["head_sha"] if before and before[-1]["head_sha"] not in used else ""
 
 
 def _deployment(service: Service, deployment: Deployment, key: int, sha: str, person: str) -> dict[str, Any]:

@@ -301,3 +301,13 @@ def test_github_runs() -> None:
         assert 0.85 < finished["success"] / (finished["success"] + finished["failure"] + finished["timed_out"]) < 0.99
         branches |= {run["head_branch"] for run in runs}
     assert "<b>fix</b>/![x](https://example.invalid/p.png)" in branches
+
+
+@pytest.mark.parametrize("repository", ["checkout-api", "search-api", "auth-api"])
+def test_most_deployments_are_of_a_commit_that_was_built_before(repository: str) -> None:
+    built = {run["head_sha"]: run["created_at"] for run in _runs(repository)}
+    made = _deployments(repository)
+    known = [one for one in made if one["sha"] in built]
+    assert len(known) > 0.8 * len(made)
+    assert all(built[one["sha"]] < one["created_at"] for one in known)
+    assert len({one["sha"] for one in made if one["task"] == "deploy"}) == sum(one["task"] == "deploy" for one in made)
