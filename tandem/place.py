@@ -24,7 +24,7 @@ def rule_for(common: Common, labels: Labels) -> Rule | None:
 def discovered(labels: Labels) -> str:
     """The component that `discover = true` makes of the labels of a record."""
     given = dict(labels)
-    for label in ("component", "service", "model", "repository", "job", "app", "name", "suite"):
+    for label in ("component", "service", "service.name", "model", "repository", "job", "app", "name", "suite"):
         if label in given:
             return given[label]
     return labels[0][1] if labels else ""
