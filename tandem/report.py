@@ -23,10 +23,12 @@ from tandem import (
     times,
     wording,
 )
+from tandem import lists as listed
 from tandem.checking import Check
 from tandem.config import Component, Config
 from tandem.explained import Explained, Question
 from tandem.explaining import Number
+from tandem.lists import Lists
 from tandem.measure import GRACE, LATE, Answer, Asked, Filters, Measures, verdict
 from tandem.records import DAY, HOUR, Event, Histogram, Ratio
 from tandem.shown import (
@@ -430,6 +432,25 @@ def _drift_changes(measures: Measures, window: Window, components: Sequence[str]
     return found
 
 
+# -- lists
+
+
+def lists(
+    context: Context, window: Window, kind: str, *, environment: str = "production", product: str = "",
+    as_of: int | None = None, compare: Window | None = None, now: int,
+) -> Lists:  # fmt: skip
+    """Every service or every model, worst first, with what it attained over the window."""
+    measures = _measures(context, window, now, as_of, Filters(environment))
+    chosen = [one for one in _chosen(measures.components, product, "") if one.kind == kind]
+
+    def changed(over: Window, names: Sequence[str]) -> Sequence[Change]:
+        return _changes(measures, over, names, environment)
+
+    step, rows = listed.lists(measures, chosen, _cell, changed, compare)
+    return Lists(window=window, as_of=measures.reader.as_of, now=now, newest=_newest(measures), step=step, rows=rows,
+                 counts=listed.counts(rows), late=_late(measures), compared=compare)  # fmt: skip
+
+
 # -- one component
 
 
@@ -667,7 +688,7 @@ def check(
 
 __all__ = [
     "STATES", "Band", "Card", "Cell", "Change", "Check", "Context", "Detail", "Explained", "FeatureDrift", "Line",
-    "Number", "Objective", "Overview", "Question", "Ratio", "Row", "Side", "SourceState", "Sources", "State",
-    "Unreadable", "Window", "check", "delivery", "detail", "environments", "explain", "listing", "overview", "show",
-    "sources",
+    "Lists", "Number", "Objective", "Overview", "Question", "Ratio", "Row", "Side", "SourceState", "Sources", "State",
+    "Unreadable", "Window", "check", "delivery", "detail", "environments", "explain", "listing", "lists", "overview",
+    "show", "sources",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 from typing import Any
@@ -28,7 +28,13 @@ class _Part:
 
 
 def shares(measures: Measures, asks: Sequence[Ask]) -> list[Share]:
-    """For each ask its share of good per step of the window; None where nothing was seen.
+    """For each ask its share of good per step of the window; None where nothing was seen."""
+    found = counts(measures, asks)
+    return [_points(measures, step, cells) for (_, step), cells in zip(asks, found, strict=True)]
+
+
+def counts(measures: Measures, asks: Sequence[Ask]) -> list[dict[int, tuple[int, int]]]:
+    """For each ask good and total by the start of the step, where anything was seen.
 
     Steps lie on the absolute grid. What is kept in the same tier is read in one statement.
     """
@@ -36,15 +42,14 @@ def shares(measures: Measures, asks: Sequence[Ask]) -> list[Share]:
     counted: list[dict[int, list[int]]] = [{} for _ in asks]
     for (kind, _), part in _parts(measures, asks, meanings).items():
         for ask, meaning, start, merge in _merges(measures, kind, part):
-            counts = merge if kind == "ratio" else _counts(measures, kind, meanings[meaning], merge)
-            if counts:
-                cell = counted[ask].setdefault(start, [0, 0])
-                cell[0] += int(counts[0])
-                cell[1] += int(counts[1])
-    return [_points(measures, step, cells) for (_, step), cells in zip(asks, counted, strict=True)]
+            found = merge if kind == "ratio" else _counts(measures, kind, meanings[meaning], merge)
+            if found:
+                good, total = counted[ask].get(start, (0, 0))
+                counted[ask][start] = good + int(found[0]), total + int(found[1])
+    return counted
 
 
-def _points(measures: Measures, step: int, cells: dict[int, list[int]]) -> Share:
+def _points(measures: Measures, step: int, cells: Mapping[int, tuple[int, int]]) -> Share:
     starts = range(measures.window.since // step * step, measures.window.until, step)
     return tuple(cells[t][0] / cells[t][1] if t in cells and cells[t][1] else None for t in starts)
 
