@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -487,12 +487,8 @@ class Load:
     def _flush(self) -> None:
         """Write the rows of the small tables that have gathered, many at once."""
         for table, rows in (("slice", self.new_slices), ("slice_load", self.told_slices), ("event", self.new_events)):
-            if rows:
-                columns = {f"c{place}": list(column) for place, column in enumerate(zip(*rows, strict=True))}
-                self.cursor.register("arriving", pa.table(columns))
-                self.cursor.execute(f"INSERT INTO {table} SELECT * FROM arriving")
-                self.cursor.unregister("arriving")
-                rows.clear()
+            self._insert(table, rows)
+            rows.clear()
 
     def _derived(self, attempts: list[Event], sign: int) -> None:
         for one in derive.contributions(attempts):
@@ -579,36 +575,54 @@ class Load:
         self.rows += int(changed[0]) if changed else 0
 
     def _cover(self, pieces: Sequence[Piece]) -> None:
+        """Append what is covered and was not before, and the gaps; a poll tells them of each of its components."""
         wanted: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for piece in pieces:
             for one in piece.covered:
-                wanted.setdefault((one.component, one.signal), []).append((one.since, one.until))
-            for gap in piece.gaps:
-                self._gap(gap)
-        for (component, signal), spans in wanted.items():
-            asked = union(spans)
-            if not asked:
-                continue
-            known = self.cursor.execute(
-                "SELECT since, until FROM coverage WHERE source = ? AND component = ? AND signal = ? "
-                "AND until >= ? AND since <= ?",
-                [self.writer.source, component, signal, asked[0][0], asked[-1][1]],
-            ).fetchall()
-            fresh = subtract(asked, union(known))
-            rows = [(self.writer.source, component, signal, since, until, self.id) for since, until in fresh]
-            if rows:
-                self.cursor.executemany("INSERT INTO coverage VALUES (?, ?, ?, ?, ?, ?)", rows)
-                self.rows += len(rows)
+                if one.until > one.since:
+                    wanted.setdefault((one.component, one.signal), []).append((one.since, one.until))
+        known = self._known_cover(wanted) if wanted else {}
+        fresh = [(*key, since, until) for key, spans in wanted.items()
+                 for since, until in subtract(union(spans), union(known.get(key, ())))]  # fmt: skip
+        self.rows += len(fresh)
+        self._insert("coverage", [(self.writer.source, *row, self.id) for row in fresh])
+        self._gaps({gap: None for piece in pieces for gap in piece.gaps})
 
-    def _gap(self, gap: Gap) -> None:
-        row = [self.writer.source, gap.component, gap.signal, gap.since, gap.until, gap.reason]
-        known = self.cursor.execute(
-            "SELECT count(*) FROM gap WHERE source = ? AND component = ? AND signal = ? AND since = ? AND until = ? "
-            "AND reason = ?",
-            row,
-        ).fetchone()
-        if known and not known[0]:
-            self.cursor.execute("INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)", [*row, self.id])
+    def _known_cover(
+        self, wanted: Mapping[tuple[str, str], list[tuple[int, int]]]
+    ) -> dict[tuple[str, str], list[tuple[int, int]]]:
+        table = pa.table({"component": [name for name, _ in wanted], "signal": [signal for _, signal in wanted]})
+        self.cursor.register("arriving", table)
+        rows = self.cursor.execute(
+            "SELECT component, signal, since, until FROM coverage SEMI JOIN arriving USING (component, signal) "
+            "WHERE source = ? AND until >= ? AND since <= ?",
+            [self.writer.source, min(low for spans in wanted.values() for low, _ in spans),
+             max(high for spans in wanted.values() for _, high in spans)],
+        ).fetchall()  # fmt: skip
+        self.cursor.unregister("arriving")
+        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for component, signal, since, until in rows:
+            found.setdefault((component, signal), []).append((since, until))
+        return found
+
+    def _gaps(self, gaps: Mapping[Gap, None]) -> None:
+        if not gaps:
+            return
+        rows = self.cursor.execute(
+            "SELECT component, signal, since, until, reason FROM gap WHERE source = ? AND since >= ? AND since <= ?",
+            [self.writer.source, min(gap.since for gap in gaps), max(gap.since for gap in gaps)],
+        ).fetchall()
+        known = set(rows)
+        told = [(gap.component, gap.signal, gap.since, gap.until, gap.reason) for gap in gaps]
+        self._insert("gap", [(self.writer.source, *row, self.id) for row in told if row not in known])
+
+    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if not rows:
+            return
+        columns = {f"c{place}": list(column) for place, column in enumerate(zip(*rows, strict=True))}
+        self.cursor.register("arriving", pa.table(columns))
+        self.cursor.execute(f"INSERT INTO {table} SELECT * FROM arriving")
+        self.cursor.unregister("arriving")
 
 
 def _next(cursor: duckdb.DuckDBPyConnection) -> int:
