@@ -56,6 +56,7 @@ class Common:
     primary: bool = False
     combine: Literal["", "sum"] = ""
     deletions: Literal["keep", "restate"] = "keep"
+    maintenance_time: Literal["", "leave out", "count"] = ""
     shift_days: int | None = None
     ca_file: Path | None = None
     token_env: str | None = None

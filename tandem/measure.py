@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from tandem import bins, slo
+from tandem import bins, corrections, counting, lookbacks, slices, slo, times
 from tandem.catalog import Signal
 from tandem.config import Component, Config, Objective, Source
+from tandem.corrections import Correction
+from tandem.counting import Asked as Asked
 from tandem.intervals import Span, length, overlap, subtract, union
-from tandem.records import BUCKET, HOUR, Confusion, Histogram, Moments, Ratio, Value
+from tandem.lookbacks import Lookbacks
+from tandem.records import BUCKET, HOUR, Confusion, Event, Histogram, Moments, Ratio, Value
 from tandem.shown import Window
-from tandem.slo import BURN_WINDOWS
-from tandem.store.file import Kept
+from tandem.store.file import Kept, Store
 from tandem.store.read import Reader
 
 WINDOW_SECONDS = 28 * 86400
@@ -23,8 +26,9 @@ LATE = 3
 """A source is late when its newest data is older than this many of its declared intervals."""
 GRACE = 900
 """Seconds of lateness that are always allowed: buckets end, and pulls take their time."""
-MATURE = Fraction(9, 10)
-"""Labels have come when coverage reaches this share of its usual plateau."""
+NONE = Fraction(0)
+KNOWN = Fraction(1, 2)
+"""The period before a calendar window says what to expect when a source saw at least this share of it."""
 LABEL_STEP = 6 * HOUR
 """Seconds over which label coverage is taken together to see how far labels have come."""
 
@@ -39,24 +43,19 @@ class Filters:
     stage: str = "production"
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One objective (or none) of one signal of one component."""
-
-    component: str
-    signal: Signal
-    objective: Objective | None
-    target: Fraction | None
-    threshold: Fraction | None
-    window: int
-    measure: str
-
-
 @dataclass
 class Answer:
-    """An Asked with its merges; `totals` has good and total of each window length that ends with the asked one."""
+    """An Asked with its merges: over the page's window, the objective's own, and each look-back of its rules.
+
+    `judged` is good and total of the page's window as objectives count them; `value`, `good` and `total` stay raw.
+    `corrected` are the seconds that left the objective's window, `left_out` those that left the page's. `expected`
+    are the events that fix the budget of a calendar window, `slices` the width of what is counted where that is time.
+    `bound`: good at least and at most in the page's window, where the threshold is no edge of the histogram;
+    `objective_bound` in the objective's. `instead` is why nothing can be said whatever was counted.
+    """
 
     asked: Asked
+    looks: Lookbacks
     value: Value | None = None
     good: int | None = None
     total: int | None = None
@@ -69,6 +68,18 @@ class Answer:
     stale: bool = False
     labels: bool = True
     seen: bool = False
+    judged: tuple[int, int] | None = None
+    expected: int | None = None
+    corrected: int = 0
+    left_out: int = 0
+    bound: tuple[int, int] | None = None
+    objective_bound: tuple[int, int] | None = None
+    slices: int = 0
+    instead: slo.Verdict | None = None
+
+
+_maintained: WeakKeyDictionary[Store, tuple[int, list[tuple[int, Event]]]] = WeakKeyDictionary()
+"""As of a load: every maintenance that a store knows."""
 
 
 class Measures:
@@ -86,7 +97,9 @@ class Measures:
         self._series: dict[tuple[str, str, str], list[Kept]] = {}
         self._ordered: dict[tuple[str, str], list[int]] = {}
         self._versions: dict[str, str] = {}
-        self._shares: dict[tuple[tuple[tuple[int, str, str], ...], int, int], float] = {}
+        self._shares: dict[tuple[tuple[tuple[int, str, str], ...], int, int, tuple[Span, ...]], float] = {}
+        self._plain: dict[int, Lookbacks] = {}
+        self._left_out: dict[tuple[str, str], list[Span]] = {}
 
     # -- what there is
 
@@ -178,6 +191,10 @@ class Measures:
         """The names that a component's signal has: features, classes."""
         return sorted({kept.placed.name for kept in self._by_signal.get((component, signal), [])})
 
+    def every(self, component: str, signal: str) -> list[Kept]:
+        """The series of a component's signal under the filters, whatever their name."""
+        return list(self._by_signal.get((component, signal), []))
+
     # -- asking
 
     def asked(self, components: Iterable[str], signals: Iterable[str] = ()) -> list[Asked]:
@@ -207,28 +224,41 @@ class Measures:
         return Asked(component, signal, one, target, threshold, one.seconds if one else WINDOW_SECONDS, measure)
 
     def answers(self, asked: Sequence[Asked]) -> list[Answer]:
-        """The merges of all that is asked, with one read per summary and length of objective window."""
-        groups: dict[tuple[str, int], list[int]] = {}
+        """The merges of all that is asked, with one read per summary and set of windows."""
+        groups: dict[tuple[str, Lookbacks], list[int]] = {}
         for place, one in enumerate(asked):
-            groups.setdefault((one.signal.kind, one.window), []).append(place)
+            groups.setdefault((one.signal.kind, self.looks(one)), []).append(place)
         found: dict[int, Answer] = {}
-        for (kind, seconds), places in groups.items():
-            found.update(zip(places, self._group(kind, seconds, [asked[place] for place in places]), strict=True))
+        for (kind, looks), places in groups.items():
+            found.update(zip(places, self._group(kind, looks, [asked[place] for place in places]), strict=True))
+        for place, one in enumerate(asked):
+            if one.stepwise:
+                slices.count(self, found[place])
         return [found[place] for place in range(len(asked))]
 
-    def _group(self, kind: str, seconds: int, asked: Sequence[Asked]) -> list[Answer]:
-        windows = self._windows(seconds)
-        apart = [len(self._sources(one)) > 1 or self._immature(one) for one in asked]
+    def looks(self, one: Asked) -> Lookbacks:
+        """Over which stretches an objective is answered."""
+        if one.objective is None or not (one.objective.calendar or one.objective.rule):
+            plain = self._plain.get(one.window)
+            if plain is None:
+                plain = self._plain[one.window] = lookbacks.of(None, one.window, self.end)
+            return plain
+        return lookbacks.of(one.objective, one.window, self.end)
+
+    def _group(self, kind: str, looks: Lookbacks, asked: Sequence[Asked]) -> list[Answer]:
+        windows = self._windows(looks)
+        apart = [len(self._sources(one)) > 1 or self.edge(one) < self.end or self._is_corrected(one, windows)
+                 for one in asked]  # fmt: skip
         ids = {kept.id for one, mixed in zip(asked, apart, strict=True) if not mixed
                for kept in self.series(one.component, one.signal.name)}  # fmt: skip
         merges = self.reader.totals(kind, sorted(ids), windows)
-        mixes = iter(self._mixed(kind, windows, [one for one, mixed in zip(asked, apart, strict=True) if mixed]))
+        mixes = iter(self._mixed(kind, windows, looks, [one for one, mixed in zip(asked, apart, strict=True) if mixed]))
         witnesses = self._witnessed(kind, asked)
         answers = []
         for one, mixed in zip(asked, apart, strict=True):
             some = self.series(one.component, one.signal.name)
             values = next(mixes) if mixed else [self._merge(kind, some, merges, n) for n in range(len(windows))]
-            answer = self._answer(one, windows, values, next(iter(self._sources(one)), 0))
+            answer = self._answer(one, looks, windows, values, next(iter(self._sources(one)), 0))
             answer.witnesses = [(number, self._merge(kind, self._of(one, number), witnesses, 0))
                                 for number in self._sources(one)[1:]]  # fmt: skip
             answers.append(answer)
@@ -243,11 +273,13 @@ class Measures:
         """The series of what is asked that one source has."""
         return [kept for kept in self.series(one.component, one.signal.name) if kept.placed.source == number]
 
-    def _windows(self, seconds: int, end: int | None = None) -> list[Span]:
-        """The page's window, the objective's, then the burn windows; all end together."""
-        end = self.end if end is None else end
-        burns = [(end - width, end) for width in BURN_WINDOWS.values()]
-        return [(self.window.since, self.window.until), (self.end - seconds, self.end), *burns]
+    def _windows(self, looks: Lookbacks) -> list[Span]:
+        """The page's window, the objective's, its burn windows, the period before, and the page's as it is judged."""
+        page = (self.window.since, self.window.until)
+        burns = [(self.end - width, self.end) for width in looks.burns]
+        before = [looks.before] if looks.before is not None else []
+        again = [page] if self.corrections else []
+        return [page, (looks.since, self.end), *burns, *before, *again]
 
     def _sources(self, one: Asked) -> list[int]:
         """The sources that have the signal, in their order."""
@@ -276,8 +308,18 @@ class Measures:
     def _add_up(self, sources: Sequence[int]) -> bool:
         return all(n in self.configured and self.configured[n].common.combine == "sum" for n in sources)
 
-    def _immature(self, one: Asked) -> bool:
-        return one.signal.name in ("outcome", "error") and self.mature(one.component) < self.end
+    def edge(self, one: Asked) -> int:
+        """Where the look-backs of rules end: at the window's end, or where labels or a late source leave off.
+
+        What has not come yet is neither good nor bad: an alert is frozen there, not cleared.
+        """
+        end = self.end
+        if one.signal.name in ("outcome", "error", "fairness"):
+            end = min(end, self.mature(one.component))
+        source = next(iter(self._sources(one)), 0)
+        if self.late(source):
+            end = min(end, self.seen_until(source) // BUCKET * BUCKET or end)
+        return end
 
     @cached_property
     def label_steps(self) -> dict[str, list[tuple[int, int, int]]]:
@@ -293,18 +335,63 @@ class Measures:
 
     @cached_property
     def _maturity(self) -> dict[str, int]:
-        return {component: _mature_until(some, LABEL_STEP, self.end) for component, some in self.label_steps.items()}
+        return {
+            component: counting.mature_until(some, LABEL_STEP, self.end) for component, some in self.label_steps.items()
+        }
 
     def mature(self, component: str) -> int:
         """Up to when a model's labels have come, as far as they usually do; epoch seconds."""
         return self._maturity.get(component, self.end)
 
-    def _mixed(self, kind: str, windows: list[Span], asked: Sequence[Asked]) -> list[list[Value | None]]:
+    # -- what was left out by agreement
+
+    @cached_property
+    def corrections(self) -> tuple[Correction, ...]:
+        """Every stretch that leaves the counts of objectives in this environment, agreed or maintenance."""
+        said = [corrections.maintenance(event, self.source_name(source), min(self.now, self.end))
+                for source, event in self._maintenance() if self._excuses(source)]  # fmt: skip
+        found = [*corrections.agreed(self.config), *(one for one in said if one is not None)]
+        return tuple(one for one in found if one.environment in ("", self.filters.environment))
+
+    def _excuses(self, source: int) -> bool:
+        """Whether the maintenance that a source tells of leaves the counts."""
+        configured = self.configured.get(source)
+        return ((configured.common.maintenance_time if configured else "") or self.config.maintenance) == "leave out"
+
+    def _maintenance(self) -> list[tuple[int, Event]]:
+        """Every maintenance as of this load; of the newest load it is kept."""
+        reader = self.reader
+        load, known = _maintained.get(reader.store, (-1, []))
+        if load != reader.as_of:
+            known = reader.events(0, times.LAST, kinds=["maintenance"], newest=True)
+            if reader.as_of == reader.latest:
+                _maintained[reader.store] = (reader.as_of, known)
+        return known
+
+    def left_out(self, component: str, signal: str) -> list[Span]:
+        """The whole buckets that leave the counts of a signal."""
+        if not self.corrections:
+            return []
+        found = self._left_out.get((component, signal))
+        if found is None:
+            found = self._left_out[component, signal] = corrections.touched(
+                self.corrections, component, signal, self.filters.environment)  # fmt: skip
+        return found
+
+    def _is_corrected(self, one: Asked, windows: Sequence[Span]) -> bool:
+        out = self.left_out(one.component, one.signal.name)
+        return bool(out) and any(overlap(out, *window) for window in windows)
+
+    # -- merging
+
+    def _mixed(
+        self, kind: str, windows: list[Span], looks: Lookbacks, asked: Sequence[Asked]
+    ) -> list[list[Value | None]]:
         """Per window the sum over what each source counts: the first in order that covered it, never two.
 
         What is read over the same stretches is read at once.
         """
-        plans = [self._plan(one, windows) for one in asked]
+        plans = [self._plan(one, windows, looks) for one in asked]
         wanted: dict[tuple[Span, ...], set[int]] = {}
         for plan in plans:
             for series, stretches in plan:
@@ -312,12 +399,26 @@ class Measures:
         merges = {spans: self.reader.totals(kind, sorted(ids), spans) for spans, ids in wanted.items()}
         return [[self._mix(kind, plan, merges, place) for place in range(len(windows))] for plan in plans]
 
-    def _plan(self, one: Asked, windows: list[Span]) -> list[tuple[list[Kept], list[list[Span]]]]:
-        """For each source its series, and the stretches of each window that it counts for."""
-        edge = self.mature(one.component) if self._immature(one) else self.end
-        spans = [window if place < 2 else (window[0] - self.end + edge, edge) for place, window in enumerate(windows)]
-        owned = self._owned(one, self._sources(one), min(low for low, _ in spans), max(high for _, high in spans))
-        return [(self._of(one, number), [overlap(owns, *span) for span in spans]) for number, owns in owned.items()]
+    def _plan(self, one: Asked, windows: list[Span], looks: Lookbacks) -> list[tuple[list[Kept], list[list[Span]]]]:
+        """For each source its series, and the stretches of each window that it counts for.
+
+        Burn windows end at the edge; the page's own window alone stays whole where something was left out.
+        """
+        back = self.end - self.edge(one)
+        burns = range(2, 2 + len(looks.burns))
+        spans = [(low - back, high - back) if place in burns else (low, high)
+                 for place, (low, high) in enumerate(windows)]  # fmt: skip
+        owned = self.owned(one, min(low for low, _ in spans), max(high for _, high in spans))
+        out = self.left_out(one.component, one.signal.name)
+        return [
+            (self._of(one, number), [subtract(overlap(owns, *span), out if place else [])
+                                     for place, span in enumerate(spans)])
+            for number, owns in owned.items()
+        ]  # fmt: skip
+
+    def owned(self, one: Asked, since: int, until: int) -> dict[int, list[Span]]:
+        """The stretches of [since, until) that each source of a signal counts for."""
+        return self._owned(one, self._sources(one), since, until)
 
     def _mix(
         self, kind: str, plan: list[tuple[list[Kept], list[list[Span]]]],
@@ -327,7 +428,7 @@ class Measures:
         for series, stretches in plan:
             spans = _distinct(stretches)
             parts += [self._merge(kind, series, merges[spans], spans.index(span)) for span in stretches[place]]
-        return _sum(part for part in parts if part is not None)
+        return counting.added(part for part in parts if part is not None)
 
     def _owned(self, one: Asked, sources: list[int], since: int, until: int) -> dict[int, list[Span]]:
         """The stretches that each source counts for; sources that add up all count everywhere."""
@@ -355,9 +456,9 @@ class Measures:
         found: dict[str, list[tuple[Kept, Any]]] = {signal: [] for signal in wanted}
         together: dict[tuple[Span, ...], dict[int, tuple[str, Kept]]] = {}
         for signal, series in wanted.items():
-            for number, spans in self._stretches(component, signal, series).items():
+            for number, stretches in self._stretches(component, signal, series).items():
                 mine = {kept.id: (signal, kept) for kept in series if kept.placed.source == number}
-                together.setdefault(tuple(spans), {}).update(mine)
+                together.setdefault(tuple(stretches), {}).update(mine)
         for spans, mine in together.items():
             for place, some in self.reader.totals(kind, sorted(mine), spans).items():
                 signal, kept = mine[place]
@@ -381,7 +482,7 @@ class Measures:
             merge = merges.get(kept.id, [None] * (place + 1))[place]
             if merge is not None:
                 parts.append(self.value(kind, kept, merge))
-        return _sum(parts)
+        return counting.added(parts)
 
     def value(self, kind: str, kept: Kept, merge: Any) -> Value:
         """The summary of one merged row of the store."""
@@ -396,61 +497,89 @@ class Measures:
         return Histogram(layout, {place: int(cell[0]) for place, cell in merge.items() if cell[0]},
                          {place: int(cell[1]) for place, cell in merge.items() if cell[1]})  # fmt: skip
 
-    def _answer(self, one: Asked, windows: list[Span], values: list[Value | None], source: int) -> Answer:
-        counts = [self.counts(one, value) for value in values]
-        answer = Answer(one, value=values[0], source=source, seen=any(value is not None for value in values))
+    def _answer(
+        self, one: Asked, looks: Lookbacks, windows: list[Span], values: list[Value | None], source: int
+    ) -> Answer:
+        shares = [counting.share(one, value) for value in values]
+        counts = [self.counts(one, value) if share is None else (share.good, share.total)
+                  for value, share in zip(values, shares, strict=True)]  # fmt: skip
+        answer = Answer(one, looks, value=values[0], source=source, seen=any(value is not None for value in values))
         answer.good, answer.total = counts[0] if counts[0] else (None, None)
         if answer.total is None and values[0] is not None:
-            answer.total = _events(values[0])
+            answer.total = counting.events(values[0])
         answer.objective = counts[1]
-        answer.burns = {seconds: counts[place] or (0, 0) for place, seconds in enumerate(BURN_WINDOWS.values(), 2)}
-        since, until = windows[0]
-        answer.coverage = self.coverage(one, since, until)
+        answer.judged = counts[-1] if self.corrections else counts[0]
+        answer.burns = {seconds: counts[place] or (0, 0) for place, seconds in enumerate(looks.burns, 2)}
+        answer.bound, answer.objective_bound = (_bound(share) for share in shares[:2])
+        answer.coverage = self.coverage(one, *windows[0], raw=True)
         answer.objective_coverage = self.coverage(one, *windows[1])
         answer.stale = self.late(source)
         answer.labels = not (one.signal.name in ("outcome", "error") and self.series(one.component, "volume"))
+        if one.measure:
+            answer.instead = counting.unfit(one, values[1], bool(self._configured_positive(one.component)))
+        if looks.before is not None:
+            answer.expected = self._expected(one, looks, counts[2 + len(looks.burns)])
+        self._leave_out(answer, windows)
         return answer
+
+    def _leave_out(self, answer: Answer, windows: Sequence[Span]) -> None:
+        """Say how much of the windows was left out, and where that is all of it."""
+        out = self.left_out(answer.asked.component, answer.asked.signal.name)
+        if not out:
+            return
+        page, own = (overlap(out, low, min(high, self.now)) for low, high in windows[:2])
+        answer.left_out, answer.corrected = length(page), length(own)
+        if answer.corrected >= min(self.end, self.now) - windows[1][0]:
+            reason = "corrected: all of this window is left out by agreement"
+            answer.instead = slo.Verdict("unknown", reason, "corrected")
+
+    def _expected(self, one: Asked, looks: Lookbacks, before: tuple[int, int] | None) -> int | None:
+        """The events that fix a calendar window's budget: as configured, else as many as the period before had.
+
+        Scaled to the length of the period and to what was seen of the one before; None where too little of it was.
+        """
+        if one.objective is not None and one.objective.expected is not None:
+            return one.objective.expected
+        assert looks.before is not None, "only a calendar window has a period before"
+        since, until = looks.before
+        seen = sum(high - low for low, high in self._seen(one, since, until))
+        if before is None or not before[1] or seen < KNOWN * (until - since):
+            return None
+        return before[1] * looks.length // seen
 
     def counts(self, one: Asked, value: Value | None) -> tuple[int, int] | None:
         """Good and total of a merge, as the signal (or the measure that the objective names) defines them."""
-        if value is None:
-            return None if one.target is None else (0, 0)
-        if isinstance(value, Ratio):
-            return (value.good, value.total) if one.signal.good != "none" else None
-        if isinstance(value, Confusion):
-            return self._confusion_counts(one, value)
-        if isinstance(value, Histogram) and one.threshold is not None and one.signal.good in ("below", "within"):
-            share = (bins.share_below if one.signal.good == "below" else bins.share_within)(value, one.threshold)
-            return share.good, share.total
-        return None
+        return counting.ratio(one, value, self._class(one, value))
 
-    def _confusion_counts(self, one: Asked, value: Confusion) -> tuple[int, int]:
-        right = sum(n for (actual, predicted), n in value.cells.items() if actual == predicted)
-        if one.measure in ("", "accuracy"):
-            return right, sum(value.cells.values())
-        positive = self.positive(one.component, value)
-        hit = value.cells.get((positive, positive), 0)
-        named = sum(n for (_, predicted), n in value.cells.items() if predicted == positive)
-        actual = sum(n for (actual, _), n in value.cells.items() if actual == positive)
-        if one.measure == "precision":
-            return hit, named
-        return (hit, actual) if one.measure == "recall" else (2 * hit, named + actual)
+    def _class(self, one: Asked, value: Value | None) -> str:
+        """The class that a measure of the confusion is about."""
+        if not one.measure or not isinstance(value, Confusion):
+            return ""
+        return (one.objective.class_ if one.objective else "") or self.positive(one.component, value)
 
     def positive(self, component: str, value: Confusion) -> str:
         """The class that counts as positive: the configured one, else "1" or "true", else the last in order."""
+        given = self._configured_positive(component)
+        if given:
+            return given
+        classes = sorted({name for key in value.cells for name in key})
+        return next((name for name in ("1", "true", "True", "yes") if name in classes), classes[-1] if classes else "1")
+
+    def _configured_positive(self, component: str) -> str:
+        """The class that a source names as positive; "" where none does."""
         for source in self.config.sources:
             given = getattr(source.config, "positive", None)
             if given is not None and component in source.common.component:
                 return str(given)
-        classes = sorted({name for key in value.cells for name in key})
-        return next((name for name in ("1", "true", "True", "yes") if name in classes), classes[-1] if classes else "1")
+        return ""
 
     # -- what was seen
 
     @cached_property
     def coverage_spans(self) -> dict[tuple[int, str, str], list[Span]]:
         """What every (source, component, signal) vouches for, over the longest window that is asked."""
-        return self.reader.all_coverage(min(self.end - WINDOW_SECONDS, self.window.since), self.end)
+        longest = max((one.seconds * (2 if one.calendar else 1) for one in self.config.objectives), default=0)
+        return self.reader.all_coverage(min(self.end - max(WINDOW_SECONDS, longest), self.window.since), self.end)
 
     def coverage_of(self, source: int, component: str, signal: str, since: int, until: int) -> list[Span]:
         """What a source vouches for of one signal, its own statement first, else that for all of the source."""
@@ -468,19 +597,33 @@ class Measures:
         """The sources that vouch for some of their components or signals apart."""
         return {source for source, component, signal in self.coverage_spans if component or signal}
 
-    def coverage(self, one: Asked, since: int, until: int) -> float | None:
-        """The share of [since, until), up to now, that some source vouches for; None before any source."""
+    def coverage(self, one: Asked, since: int, until: int, *, raw: bool = False) -> float | None:
+        """The share of [since, until), up to now, that some source vouches for; None before any source.
+
+        What was left out by agreement is left out above and below, unless `raw`.
+        """
         until = min(until, self.now)
+        names = self._vouching(one)
+        if not names or until <= since:
+            return None
+        out = tuple([] if raw else overlap(self.left_out(one.component, one.signal.name), since, until))
+        share = self._shares.get((names, since, until, out))
+        if share is None:
+            whole = until - since - length(out)
+            seen = subtract(self._seen(one, since, until), list(out))
+            share = self._shares[names, since, until, out] = length(seen) / whole if whole else 0.0
+        return share
+
+    def _seen(self, one: Asked, since: int, until: int) -> list[Span]:
+        """What any source of a signal vouches for inside [since, until)."""
+        return union(span for name in self._vouching(one)
+                     for span in overlap(self.coverage_spans.get(name, []), since, until))  # fmt: skip
+
+    def _vouching(self, one: Asked) -> tuple[tuple[int, str, str], ...]:
+        """Under which names sources vouch for a signal, or might."""
         sources = self._sources(one) or [number for number, source in self.configured.items()
                                          if one.component in source.common.component]  # fmt: skip
-        if not sources or until <= since:
-            return None
-        names = tuple(self._vouched(number, one.component, one.signal.name) for number in sources)
-        share = self._shares.get((names, since, until))
-        if share is None:
-            found = union(span for name in names for span in overlap(self.coverage_spans.get(name, []), since, until))
-            share = self._shares[names, since, until] = length(found) / (until - since)
-        return share
+        return tuple(self._vouched(number, one.component, one.signal.name) for number in sources)
 
     @cached_property
     def newest(self) -> dict[int, int]:
@@ -511,12 +654,32 @@ def verdict(answer: Answer) -> slo.Verdict:
     """The state of an answer's objective at the end of the window."""
     asked = answer.asked
     if asked.target is None:
-        return slo.Verdict("unknown", "no objective is set for this signal")
+        return slo.Verdict("unknown", "no objective is set for this signal", "no objective")
+    if answer.instead is not None:
+        return answer.instead
     good, total = answer.objective or (0, 0)
+    given = asked.objective
+    own = given is not None and bool(given.rule or given.factors or given.base)
     return slo.judge(
-        asked.target, good, total, answer.burns, window=asked.window, coverage=answer.objective_coverage,
-        stale=answer.stale, labels=answer.labels if not total else True,
+        asked.target, good, total, answer.burns, window=answer.looks.length, coverage=answer.objective_coverage or 0.0,
+        stale=answer.stale, labels=answer.labels if not total else True, expected=answer.expected,
+        evidence=given.evidence if given is not None else slo.EVIDENCE, rules=rules(answer) if own else None,
+        base=given.base if given is not None and given.base else NONE,
     )  # fmt: skip
+
+
+def rules(answer: Answer) -> tuple[slo.Rule, ...]:
+    """The burn rules that an answer's objective is judged by."""
+    given, target = answer.asked.objective, answer.asked.target
+    if target is None:
+        return ()
+    if given is None:
+        return slo.in_force(target, answer.looks.length)
+    return given.rules or slo.in_force(target, answer.looks.length, given.factors, given.base or NONE)
+
+
+def _bound(share: bins.Share | None) -> tuple[int, int] | None:
+    return (share.low, share.high) if share is not None and share.low != share.high else None
 
 
 def _identity(source: Source) -> tuple[str, str]:
@@ -525,41 +688,3 @@ def _identity(source: Source) -> tuple[str, str]:
 
 def _distinct(stretches: Iterable[Sequence[Span]]) -> tuple[Span, ...]:
     return tuple(sorted({span for some in stretches for span in some}))
-
-
-def _sum(parts: Iterable[Value]) -> Value | None:
-    some = list(parts)
-    if not some:
-        return None
-    if isinstance(some[0], Histogram):
-        return bins.merge([one for one in some if isinstance(one, Histogram)]).histogram
-    total: Any = some[0]
-    for one in some[1:]:
-        total = total + one
-    added: Value = total
-    return added
-
-
-def _events(value: Value) -> int:
-    if isinstance(value, Ratio):
-        return value.total
-    if isinstance(value, Histogram):
-        return bins.total(value)
-    return value.n if isinstance(value, Moments) else sum(value.cells.values())
-
-
-def _mature_until(steps: Sequence[tuple[Any, ...]], width: int, end: int) -> int:
-    """The end of the last step whose label coverage reached MATURE of the median of all steps."""
-    counted = [(start, int(good), int(total)) for start, good, total in steps if total]
-    if not counted:
-        return end
-    # Nearest floats keep the order of shares; those that are equal as floats are compared exactly.
-    rounded = [good / total for _, good, total in counted]
-    middle = sorted(rounded)[len(counted) // 2]
-    near = sorted(Fraction(good, total) for share, (_, good, total) in zip(rounded, counted, strict=True)
-                  if share == middle)  # fmt: skip
-    plateau = near[len(counted) // 2 - sum(share < middle for share in rounded)]
-    low = MATURE * plateau
-    ripe = [start for start, good, total in counted if plateau and good * low.denominator >= low.numerator * total]
-    last: int = ripe[-1] + width if ripe else counted[0][0]
-    return min(end, last) if ripe else last

@@ -25,6 +25,10 @@ COMMON: Mapping[str, tuple[str, str]] = {
     "primary": ("This source counts where several measure the same; the others are witnesses beside it.", "true"),
     "combine": ("Add it to other sources of the same signal: for disjoint traffic only, such as two regions.", '"sum"'),
     "deletions": ('What vanished at the source: "keep" it, or "restate" without it (prometheus servers).', '"keep"'),
+    "maintenance_time": (
+        'Whether the maintenance it tells of leaves the counts of objectives: "leave out", or "count".',
+        '"count"',
+    ),
     "shift_days": ("Move all of its times forth by so many days; the demo uses it.", "0"),
     "ca_file": ("The certificate authority of the server.", '"ca.pem"'),
     "token_env": ("The name of the environment variable that holds the token.", '"TANDEM_TOKEN"'),
