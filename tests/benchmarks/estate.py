@@ -9,10 +9,12 @@ import pyarrow as pa
 
 from tandem.bins import DURATION
 from tandem.config import Component, Config
-from tandem.records import BUCKET, DAY, Event
+from tandem.records import BUCKET, DAY, HOUR, Event
+from tandem.store import tables
 from tandem.store.file import Placed, Store, layout_spec, open_store
+from tandem.store.load import FIRST, LAG
 from tandem.store.rows import content
-from tandem.store.tables import KINDS, TIERS
+from tandem.store.tables import COARSE, KINDS, TIERS
 from tests import fakes
 
 END = fakes.NOW // DAY * DAY + 15 * 3600 + 1500
@@ -47,6 +49,7 @@ def build(path: Path, components: int, days: int, live: int = 0) -> None:
         _register(store, components)
         begin = END // DAY * DAY - (days - 1) * DAY
         load = 0
+        closed: dict[int, int] = {}
         for day in range(begin, END, DAY):
             until = min(day + DAY, END)
             step = BUCKET if day >= END - live * DAY else DAY
@@ -55,8 +58,9 @@ def build(path: Path, components: int, days: int, live: int = 0) -> None:
             for since in range(day, until, step):
                 load += 1
                 _append(store, since, min(since + step, until), load)
+                _close(store, min(since + step, until), load, closed)
             load += 1
-            _correct(store, day - DAY, load)
+            _correct(store, day - DAY, load, closed)
             store.connection.execute("COMMIT")
         _finish(store, begin, load)
 
@@ -114,30 +118,38 @@ def _stage(store: Store, since: int, until: int) -> None:
 
 
 def _append(store: Store, since: int, until: int, load: int) -> None:
+    """Write each series into its own tier, as a load does."""
     for name in _ROWS:
-        _into_tiers(store, name, f"SELECT * FROM made_{name} WHERE ts >= {since} AND ts < {until}", load)
+        for width in (BUCKET, HOUR):
+            store.connection.execute(
+                f"INSERT INTO {name}{TIERS[width]} SELECT m.*, {load} FROM made_{name} m JOIN series "
+                f"ON series.id = m.series WHERE series.width = {width} AND m.ts >= {since} AND m.ts < {until}"
+            )
     store.connection.execute("INSERT INTO load VALUES (?, '', 1, ?, 1, 1)", [load, until])
 
 
-def _correct(store: Store, day: int, load: int) -> None:
+def _close(store: Store, now: int, load: int, closed: dict[int, int]) -> None:
+    """Close the coarse tiers as a load does."""
+    for tier in COARSE:
+        since, until = closed.get(tier, FIRST), (now - LAG) // tier * tier
+        if until > since:
+            for name in _ROWS:
+                store.connection.execute(tables.close(KINDS[name], tier), [load, since, until])
+            store.connection.execute("INSERT INTO closed VALUES (?, ?, ?)", [tier, until, load])
+            closed[tier] = until
+
+
+def _correct(store: Store, day: int, load: int, closed: dict[int, int]) -> None:
     """State a share of an earlier day once more: a few more requests, one of them bad."""
     store.connection.execute(
         "CREATE OR REPLACE TEMP TABLE again AS SELECT series, ts, 0 AS slice, sum(total // 10)::BIGINT - 1 AS good, "
         f"sum(total // 10)::BIGINT AS total FROM ratio WHERE ts >= {day} AND ts < {day + DAY} "
         f"AND hash(series, ts, 2) % 100 < {CORRECTED} GROUP BY series, ts"
     )
-    _into_tiers(store, "ratio", "SELECT * FROM again", load)
+    store.connection.execute(f"INSERT INTO ratio SELECT *, {load} FROM again")
+    for tier, until in closed.items():
+        store.connection.execute(tables.correct(KINDS["ratio"], "again", tier), [load, until])
     store.connection.execute("INSERT INTO load VALUES (?, '', 1, ?, 1, 1)", [load, day + 2 * DAY])
-
-
-def _into_tiers(store: Store, name: str, rows: str, load: int) -> None:
-    kind = KINDS[name]
-    for width, suffix in TIERS.items():
-        store.connection.execute(
-            f"INSERT INTO {name}{suffix} SELECT series, m.ts - m.ts % {width} AS start, slice{kind.key_list}, "
-            f"{kind.sums}, {load} FROM ({rows}) m JOIN series ON series.id = m.series WHERE series.width <= {width} "
-            f"GROUP BY series, start, slice{kind.key_list} ORDER BY start, series"
-        )
 
 
 def _finish(store: Store, begin: int, load: int) -> None:
