@@ -8,14 +8,26 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import frame, model, overview, reading, service, sources
+from dashboard import delivery, frame, model, overview, reading, service, sources
 from dashboard.view import View, view
 from tandem import owner
 
 ICON = Path(__file__).with_name("static") / "icon.svg"
 """Named as a file: for a named icon the browser would ask a foreign server."""
-TITLES = {"overview": "Overview", "services": "Services", "models": "Models", "sources": "Sources"}
-DRAWN = {"overview": overview.show, "services": service.show, "models": model.show, "sources": sources.show}
+TITLES = {
+    "overview": "Overview",
+    "services": "Services",
+    "models": "Models",
+    "delivery": "Delivery",
+    "sources": "Sources",
+}
+DRAWN = {
+    "overview": overview.show,
+    "services": service.show,
+    "models": model.show,
+    "delivery": delivery.show,
+    "sources": sources.show,
+}
 
 
 def main(first: str = "overview") -> None:

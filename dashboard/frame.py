@@ -43,14 +43,24 @@ def links(view: View, titles: Mapping[str, str]) -> None:
 
 
 def _page_links(view: View, titles: Mapping[str, str]) -> None:
-    icons = {"overview": "dashboard", "services": "dns", "models": "model_training", "sources": "database"}
-    query = view.query(component="", version="", segment="")
+    icons = {
+        "overview": "dashboard",
+        "services": "dns",
+        "models": "model_training",
+        "delivery": "rocket_launch",
+        "sources": "database",
+    }
     with st.container(horizontal=True, gap=None, width="content"):
         st.markdown(":material/contrast:" if view.narrow else ":material/contrast: **Tandem**", width="content")
         element.begin()
     for name, title in titles.items():
         icon = None if view.narrow else f":material/{icons[name]}:"
-        st.page_link(view.pages[name], label=title, icon=icon, query_params=query)
+        st.page_link(
+            view.pages[name],
+            label=title,
+            icon=icon,
+            query_params=view.onward(name, component="", version="", segment=""),
+        )
 
 
 def header(view: View, title: str, note: str, newest: int | None, state: str = "", words: str = "") -> None:
@@ -139,7 +149,7 @@ def widget(view: View, key: str) -> str:
 def _choices(view: View, width: Any) -> None:
     if view.page == "sources":
         return
-    if view.page == "overview" and len(view.products) > 1:
+    if view.page in ACROSS and len(view.products) > 1:
         select(view, "product", view.products, "All products", width)
     select(view, "component", _components(view), _everything(view), width)
     if len(view.environments) > 1:
@@ -150,7 +160,7 @@ def _choices(view: View, width: Any) -> None:
 
 def _components(view: View) -> tuple[str, ...]:
     kind = {"services": "service", "models": "model"}.get(view.page, "")
-    product = view.product if view.page == "overview" else ""
+    product = view.product if view.page in ACROSS else ""
     names = tuple(one.name for one in reading.components(view.context, kind) if product in ("", one.product))
     return names if not view.component or view.component in names else (*names, view.component)
 
@@ -181,6 +191,8 @@ def select(
     )
 
 
+ACROSS = ("overview", "delivery")
+"""Pages that show services and models of a product together."""
 LABELS = {"compare": "Compare with", "selected": "Feature"}
 NARROWER = {"component": {"version": "", "segment": ""}, "product": {"component": ""}}
 """What a choice resets, because it may not be there any more."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from dashboard.view import View
-from tandem import report, shown
+from tandem import delivered, report, shown
 
 KEPT = 64
 """How many answers are kept; an answer is a few hundred kilobytes."""
@@ -55,6 +55,18 @@ def detail(view: View, component: str) -> shown.Detail:
         return report.detail(view.context, component, view.window, **question, as_of=view.as_of, now=view.now)
 
     answer: shown.Detail = _kept(_key("detail", view, component, *question.values()), view.context.version(), ask)
+    return answer
+
+
+def delivery(view: View) -> delivered.Delivered:
+    """Delivery over the window, of one component or of all; raises one of UNREADABLE."""
+    question = {"environment": view.environment, "product": view.product, "component": view.component}
+    more: dict[str, Any] = {**question, "compare": view.against}
+
+    def ask() -> delivered.Delivered:
+        return report.delivery(view.context, view.window, **more, as_of=view.as_of, now=view.now)
+
+    answer: delivered.Delivered = _kept(_key("delivery", view, *more.values()), view.context.version(), ask)
     return answer
 
 

@@ -90,6 +90,13 @@ SCHEMA: Mapping[str, Rule] = {
     "live": Rule(True, _switch, lambda on: "1" if on else "0"),
 }
 """Only keys that pages honour."""
+BEGINNINGS: Mapping[str, Mapping[str, Any]] = {"delivery": {"from": "now-30d"}}
+"""Defaults of pages that are read over weeks."""
+
+
+def default(page: str, key: str) -> Any:
+    """What a key means on a page where the link does not say it."""
+    return BEGINNINGS.get(page, {}).get(key, SCHEMA[key].default)
 
 
 @dataclass(frozen=True)
@@ -172,12 +179,18 @@ class View:
 
     def query(self, **changes: Any) -> dict[str, str]:
         """The query of a link: only what is not default; another component has nothing selected."""
-        wanted = {**self.asked, **({"selected": ""} if "component" in changes else {}), **changes}
-        return {key: rule.text(wanted[key]) for key, rule in SCHEMA.items() if wanted[key] != rule.default}
+        return self.onward(self.page, **changes)
+
+    def onward(self, page: str, **changes: Any) -> dict[str, str]:
+        """The query of a link to a page; what is this page's default, and not changed, becomes that page's own."""
+        changes = {**({"selected": ""} if "component" in changes else {}), **changes}
+        kept = {key: one for key, one in self.asked.items() if one != default(self.page, key)} | changes
+        return {key: rule.text(kept[key]) for key, rule in SCHEMA.items()
+                if key in kept and kept[key] != default(page, key)}  # fmt: skip
 
     def link(self, page: str, **changes: Any) -> str:
         """The address of a page with this view's choices, as a path with a query; not yet escaped for HTML."""
-        query = urlencode(self.query(**changes))
+        query = urlencode(self.onward(page, **changes))
         return f"/{'' if page == 'overview' else page}{'?' + query if query else ''}"
 
     def fixed(self, as_of: int) -> dict[str, Any]:
@@ -190,9 +203,9 @@ def compact(ts: int) -> str:
     return times.text(ts).replace("-", "").replace(":", "")[:13] + "Z"
 
 
-def asked(given: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def asked(given: Mapping[str, str], page: str = "") -> tuple[dict[str, Any], tuple[str, ...]]:
     """What a query says, checked; anything else is the default, and its key is named in the second answer."""
-    values = {key: rule.default for key, rule in SCHEMA.items()}
+    values = {key: default(page, key) for key in SCHEMA}
     ignored = [key for key in given if key not in SCHEMA]
     for key, rule in SCHEMA.items():
         if key not in given:
@@ -223,12 +236,12 @@ def window(since: str, until: str, now: int) -> Window:
 
 def view(page: str, given: Mapping[str, str], now: int, **known: Any) -> View:
     """The View of a page for a query; names that are not known here are ignored and named like any other mistake."""
-    values, ignored = asked(given)
+    values, ignored = asked(given, page)
     try:
         shown = window(values["from"], values["to"], now)
     except (ValueError, OverflowError):
         ignored += tuple(key for key in ("from", "to") if key in given and key not in ignored)
-        values["from"], values["to"] = SCHEMA["from"].default, SCHEMA["to"].default
+        values["from"], values["to"] = default(page, "from"), default(page, "to")
         shown = window(values["from"], values["to"], now)
     choices = {"environment": known.get("environments", ()), "product": known.get("products", ())}
     choices["component"] = known.pop("components", ())
