@@ -231,17 +231,14 @@ def _bins_of(found: Pair, key: Key) -> tuple[Histogram, Histogram, str]:
         left = sum(bins.total(one) for side in (here, there) for layout, one in side.items() if layout != chosen)
         reason = f"{left:,} rows on other bins are left out, as {_changed(stored)}" if left else ""
         return here[chosen], there[chosen], reason
-    empty = stored.histogram.layout if stored else next(iter([*here.values(), *there.values()])).layout
-    if here and there:
-        return _nothing(max(here.values(), key=bins.total)), _nothing(max(there.values(), key=bins.total)), (
-            f"{_changed(stored)}: the two sides are cut differently")  # fmt: skip
-    none = Histogram(empty, {}, {})
-    return next(iter(here.values()), none), next(iter(there.values()), none), ""
+    reason = f"{_changed(stored)}: the two sides are cut differently" if here and there else ""
+    empty = Histogram(next(iter([*here.values(), *there.values()])).layout, {}, {})
+    return _alone(here, empty, reason), _alone(there, empty, reason), reason
 
 
-def _nothing(side: Histogram) -> Histogram:
-    """A side that cannot be compared, without its rows."""
-    return Histogram(bins.Layout(kind=side.layout.kind, digits=side.layout.digits), {}, {})
+def _alone(side: Layouts, empty: Histogram, reason: str) -> Histogram:
+    """A side without another to compare it with; without its rows where they lie on other bins than the other's."""
+    return empty if reason else next(iter(side.values()), empty)
 
 
 def _weight(here: Histogram, there: Histogram, stored: Reference | None, layout: int) -> tuple[bool, int]:

@@ -372,11 +372,26 @@ def _wasserstein(shape: _Shape, counts: Array, sums: Array) -> Array:
     if shape.means is None:
         return _area_on_grid(shape, p, q)
     means = np.where(counts > 0, sums / np.maximum(counts, 1) * shape.scale, shape.means)
-    at = np.concatenate([np.broadcast_to(shape.means, means.shape), means], axis=1)
-    mass = np.concatenate([np.broadcast_to(p, q.shape), -q], axis=1)
-    order = np.argsort(at, axis=1, kind="stable")
-    at, mass = np.take_along_axis(at, order, axis=1), np.take_along_axis(mass, order, axis=1)
-    return np.asarray((np.abs(np.cumsum(mass, axis=1))[:, :-1] * np.diff(at, axis=1)).sum(axis=1))
+    return np.asarray(_areas(shape, p, q, means).sum(axis=1))
+
+
+def _areas(shape: _Shape, p: Array, q: Array, means: Array) -> Array:
+    """What each bin adds to the area, per row, where the means inside are known.
+
+    The integral of the difference is known exactly in a bin with two ends: it is the area, unless the distributions
+    cross inside. In an open bin all mass is taken to lie at its mean.
+    """
+    assert shape.grid is not None
+    assert shape.means is not None
+    apart = np.cumsum(p - q, axis=1) - (p - q)
+    high, width = shape.grid[1:], np.diff(shape.grid)
+    areas = np.abs(apart * width + p * (high - shape.means) - q * (high - means))
+    for place, edge in zip((0, -1), (shape.grid[1], shape.grid[-2]), strict=True):
+        if shape.opened[place]:
+            mine, theirs = np.abs(shape.means[place] - edge), np.abs(means[:, place] - edge)
+            near, far = np.abs(p[place] - q[:, place]), np.where(theirs > mine, q[:, place], p[place])
+            areas[:, place] = near * np.minimum(mine, theirs) + far * np.abs(mine - theirs)
+    return np.asarray(areas)
 
 
 def _area_on_grid(shape: _Shape, p: Array, q: Array) -> Array:
@@ -398,41 +413,37 @@ def _wasserstein_bound(shape: _Shape, counts: Array, sums: Array, found: float) 
     """
     assert shape.grid is not None
     p, q = shape.counts / shape.counts.sum(), counts / counts.sum()
-    width = np.diff(shape.grid)
-    before = np.concatenate([[0.0], np.cumsum(p - q)[:-1]])
-    high, low = before + p, before - q
+    width, apart = np.diff(shape.grid), np.cumsum(p - q) - (p - q)
+    high, low = apart + p, apart - q
     most = np.maximum(np.abs(high), np.abs(low)) * width
+    least = np.where((high < 0) | (low > 0), np.minimum(np.abs(high), np.abs(low)), 0.0) * width
+    ends = [place for place in (0, -1) if shape.opened[place]]
     if shape.means is None:
-        if any(side[end] for side in (p, q) for end, is_open in zip((0, -1), shape.opened, strict=True) if is_open):
+        if any(p[end] or q[end] for end in ends):
             return None
-        least = np.where((high < 0) | (low > 0), np.minimum(np.abs(high), np.abs(low)), 0.0) * width
     else:
         means = np.where(counts > 0, sums / np.maximum(counts, 1) * shape.scale, shape.means)
-        least, most = _limits(shape, p, q, means, before, most)
+        least = _areas(shape, p, q[None, :], means[None, :])[0]
+        most = np.minimum(most, _most(shape, p, q, means, apart))
+        for end, edge in zip((0, -1), (shape.grid[1], shape.grid[-2]), strict=True):
+            if end in ends:
+                mine, theirs = p[end] * abs(shape.means[end] - edge), q[end] * abs(means[end] - edge)
+                least[end], most[end] = abs(mine - theirs), mine + theirs
     return max(found - float(least.sum()) / shape.deviation, float(most.sum()) / shape.deviation - found, 0.0)
 
 
-def _limits(shape: _Shape, p: Array, q: Array, means: Array, before: Array, most: Array) -> tuple[Array, Array]:
-    """The least and the most that each bin adds, where the mean inside it is known on both sides."""
+def _most(shape: _Shape, p: Array, q: Array, means: Array, apart: Array) -> Array:
+    """The most that each bin with two ends adds: what mass at the means would add, and how far it can lie from them."""
     assert shape.grid is not None
     assert shape.means is not None
-    low, high, width = shape.grid[:-1], shape.grid[1:], np.diff(shape.grid)
-    above = before * width + p * (high - shape.means) - q * (high - means)
-    below = p * np.abs(shape.means - np.where(np.arange(len(p)) == 0, high, low))
-    beside = q * np.abs(means - np.where(np.arange(len(p)) == 0, high, low))
-    least = np.abs(above)
-    for place, is_open in zip((0, len(p) - 1), shape.opened, strict=True):
-        if is_open:
-            least[place], most[place] = abs(below[place] - beside[place]), below[place] + beside[place]
-    # What is one value, or lies on an edge, is known however wide its bin is.
-    spread = [share * 2 * np.maximum((high - mean) * (mean - low), 0.0) / np.where(width > 0, width, 1.0)
-              for share, mean in ((p, shape.means), (q, means))]  # fmt: skip
+    low, high = shape.grid[:-1], shape.grid[1:]
+    width = np.where(high > low, high - low, 1.0)
+    spread = sum(share * 2 * np.maximum((high - mean) * (mean - low), 0.0) / width
+                 for share, mean in ((p, shape.means), (q, means)))  # fmt: skip
     first, second = np.minimum(shape.means, means), np.maximum(shape.means, means)
-    inner = np.where(shape.means <= means, before + p, before - q)
-    atoms = np.abs(before) * (first - low) + np.abs(inner) * (second - first) + np.abs(before + p - q) * (high - second)
-    closed = np.ones(len(p), dtype=bool)
-    closed[[place for place, is_open in zip((0, len(p) - 1), shape.opened, strict=True) if is_open]] = False
-    return least, np.where(closed, np.minimum(most, atoms + spread[0] + spread[1]), most)
+    inner = np.where(shape.means <= means, apart + p, apart - q)
+    atoms = np.abs(apart) * (first - low) + np.abs(inner) * (second - first) + np.abs(apart + p - q) * (high - second)
+    return np.asarray(atoms + spread)
 
 
 def _ks(reference: Array, current: Array) -> tuple[float, float]:

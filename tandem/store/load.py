@@ -286,17 +286,27 @@ class Load:
         moved = self.names.places(record.histogram.layout, layout)
         series = record.series
         key = (series.component, series.signal, series.name)
-        if self.registry.baselines.get(key) == layout:
+        bins = sorted(record.histogram.counts)
+        counts = [record.histogram.counts[b] for b in bins]
+        if self.registry.baselines.get(key) == layout and self._same_baseline(key, record, counts):
             return
         self.registry.baselines[key] = layout
-        bins = sorted(record.histogram.counts)
         self.cursor.execute(
             "INSERT INTO baseline VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [*key, layout, record.since, record.until, [moved[b] if moved else b for b in bins],
-             [record.histogram.counts[b] for b in bins], [record.histogram.sums.get(b, 0) for b in bins],
+             counts, [record.histogram.sums.get(b, 0) for b in bins],
              self.id, record.squares],
         )  # fmt: skip
         self.rows += 1
+
+    def _same_baseline(self, key: tuple[str, str, str], record: Baseline, counts: list[int]) -> bool:
+        """Whether the newest reference of that key is this one: categories keep their bins in another window too."""
+        row = self.cursor.execute(
+            "SELECT since, until, counts FROM baseline WHERE component = ? AND signal = ? AND name = ? "
+            "ORDER BY load_id DESC LIMIT 1",
+            [*key],
+        ).fetchone()
+        return row == (record.since, record.until, counts)
 
     def _append(self) -> None:
         self.names.flush()

@@ -19,7 +19,7 @@ class Reference:
     """A stored reference: its histogram, the window of its values, and when its bins were made (epoch seconds).
 
     `deviation` is the exact population standard deviation of its values; None of categories, and of what was stored
-    before squares were. `made_again` says that other bins were in force before.
+    before squares were kept.
     """
 
     layout: int
@@ -27,7 +27,6 @@ class Reference:
     since: int
     until: int
     made: int
-    made_again: bool
     deviation: float | None
 
 
@@ -35,18 +34,17 @@ def references(reader: Reader, component: str) -> dict[tuple[str, str], Referenc
     """By (signal, name) the references in force as of the reader's load."""
     rows = reader.cursor.execute(
         """
-        SELECT signal, name, layout, bins, counts, sums, b.since, b.until, l.committed, squares,
-               count(*) OVER (PARTITION BY signal, name) > 1
+        SELECT signal, name, layout, bins, counts, sums, b.since, b.until, l.committed, squares
         FROM baseline b LEFT JOIN load l ON l.load_id = b.load_id WHERE b.component = ? AND b.load_id <= ?
         QUALIFY row_number() OVER (PARTITION BY signal, name ORDER BY b.load_id DESC) = 1 ORDER BY signal, name""",
         [component, reader.as_of],
     ).fetchall()
     found = {}
-    for signal, name, layout, places, counts, sums, since, until, made, squares, again in rows:
+    for signal, name, layout, places, counts, sums, since, until, made, squares in rows:
         cells = dict(zip(places, counts, strict=True)), dict(zip(places, map(int, sums), strict=True))
         histogram = Histogram(reader.store.names.layout(layout), *cells)
         found[signal, name] = Reference(
-            layout, histogram, int(since), int(until), int(made or 0), bool(again), deviation(histogram, squares)
+            layout, histogram, int(since), int(until), int(made or 0), deviation(histogram, squares)
         )
     return found
 
