@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,8 @@ from tandem import catalog, connect, objectives, strict, times
 from tandem.connect import Common, Connector
 from tandem.linking import Rules
 from tandem.objectives import MEASURES as MEASURES
-from tandem.objectives import Correction, Maintenance, Objective, Product
+from tandem.objectives import Correction, Maintenance, Product
+from tandem.objectives import Objective as Objective
 from tandem.records import BUCKET, DAY, HOUR
 
 Kind = Literal["service", "model"]
@@ -35,14 +37,29 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What one prediction of an (actual, predicted) class is worth in the component's currency; losses are negative."""
+
+    actual: str
+    predicted: str
+    value: Fraction
+
+
+@dataclass(frozen=True)
 class Component:
-    """A service or a model; `product` is what it belongs to, its own name where nothing is said."""
+    """A service or a model; `product` is what it belongs to, its own name where nothing is said.
+
+    `worth` is the value of a model's predictions by cell of its confusion matrix, in `currency` (such as EUR); a cell
+    left out is worth nothing.
+    """
 
     name: str
     kind: Kind = "service"
     product: str = ""
     depends_on: tuple[str, ...] = ()
     environment: str = ""
+    currency: str = ""
+    worth: tuple[Worth, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,6 +165,8 @@ def parse(text: str, path: Path) -> Config:
     _distinct("source", [source.name for source in file.source])
     for signal in file.signal:
         _check_signal(signal)
+    for component in file.component:
+        _check_worth(component)
     for number, correction in enumerate(file.correction, 1):
         for name in correction.signal:
             if name not in signals:
@@ -339,6 +358,18 @@ def _check_names(file: _File, names: tuple[str, ...]) -> None:
     for number, correction in enumerate(file.correction, 1):
         for name in correction.component:
             _known_component(name, names, strict.place("correction", number, vars(correction)))
+
+
+def _check_worth(component: Component) -> None:
+    where = f"[[component]] {strict.quoted(component.name)}"
+    if component.worth and component.kind != "model":
+        raise ValueError(f"{where}: worth is of a model's predictions; set kind to model, or leave it out.")
+    if bool(component.worth) != bool(component.currency):
+        raise ValueError(f"{where}: currency and [[component.worth]] go together; give both, or neither.")
+    for (actual, predicted), count in Counter((one.actual, one.predicted) for one in component.worth).items():
+        if count > 1:
+            cell = f"actual {strict.quoted(actual)}, predicted {strict.quoted(predicted)}"
+            raise ValueError(f"{where} gives the worth of {cell} {count} times; keep one.")
 
 
 def _finds_components(source: Source) -> bool:

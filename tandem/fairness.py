@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
 from statistics import NormalDist
@@ -112,7 +112,7 @@ def fairness(groups: Mapping[str, Confusion], positive: str) -> dict[str, Gap]:
     gaps = {name: gap for name, gap in found.items() if gap is not None}
     odds = [gaps[name] for name in ("equal_opportunity_difference", "false_positive_difference") if name in gaps]
     if len(odds) == 2:
-        gaps[ODDS] = max(odds, key=lambda gap: gap.value)
+        gaps[ODDS] = replace(max(odds, key=lambda gap: gap.value), name=ODDS)
     return gaps
 
 

@@ -147,8 +147,8 @@ def per_class(confusion: Confusion) -> tuple[OneClass, ...]:
     n = sum(actual.values())
     found = []
     for name in sorted({*actual, *predicted}):
-        tp, of, said = right.get(name, 0), actual.get(name, 0), predicted.get(name, 0)
-        found.append(OneClass(name, tp, said - tp, of - tp, n - of - said + tp))
+        tp, of, named = right.get(name, 0), actual.get(name, 0), predicted.get(name, 0)
+        found.append(OneClass(name, tp, named - tp, of - tp, n - of - named + tp))
     return tuple(found)
 
 

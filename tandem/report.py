@@ -16,9 +16,13 @@ from tandem import (
     delivery_json,
     drifting,
     explaining,
+    judged,
+    quality_json,
+    segmented,
     shows,
     slo,
     sourcing,
+    standing,
     stepped,
     times,
     wording,
@@ -26,6 +30,7 @@ from tandem import (
 from tandem import lists as listed
 from tandem.checking import Check
 from tandem.config import Component, Config
+from tandem.counted import Counted, counted
 from tandem.explained import Explained, Question
 from tandem.explaining import Number
 from tandem.lists import Lists
@@ -42,6 +47,7 @@ from tandem.shown import (
     FeatureDrift,
     Half,
     Line,
+    Mixed,
     Objective,
     Overview,
     Row,
@@ -232,7 +238,8 @@ def _cell(measures: Measures, answer: Answer, spark: tuple[float | None, ...] = 
         component=asked.component, signal=signal.name, title=signal.title, side=signal.side, state=judged.state,
         reason=judged.reason, value=value, text=text, measure=measure, of=_of(asked, answer), unit=signal.unit,
         good=answer.good, total=answer.total, coverage=answer.coverage, source=measures.source_name(answer.source),
-        objective=_objective(answer), spark=spark,
+        objective=standing.objective(answer), spark=spark, why=judged.why, corrected=answer.left_out,
+        bound=answer.bound,
         spark_target=float(asked.target) if asked.target is not None else None,
         version=measures.newest_version(asked.component) if signal.side == "model" else "",
     )  # fmt: skip
@@ -265,24 +272,6 @@ def _threshold(asked: Asked) -> str:
     if asked.threshold is None:
         return "their bound"
     return wording.seconds(float(asked.threshold)) if asked.signal.unit == "s" else f"{float(asked.threshold):g}"
-
-
-def _objective(answer: Answer) -> Objective | None:
-    asked = answer.asked
-    if asked.target is None:
-        return None
-    good, total = answer.objective or (0, 0)
-    left = slo.budget_left(good, total, asked.target)
-    burns = {name: slo.burn_number(*answer.burns[seconds], asked.target) for name, seconds in slo.BURN_WINDOWS.items()}
-    given = asked.objective
-    name = (given.name if given else "") or f"{asked.component} {asked.measure or asked.signal.name}"
-    return Objective(
-        name=name, target=float(asked.target), window=given.window if given else "28d",
-        threshold=float(asked.threshold) if asked.threshold is not None else None,
-        budget_left=float(left) if left is not None else None,
-        events_left=float(slo.events_left(good, total, asked.target)) if total else None,
-        burn=burns, good=good, total=total,
-    )  # fmt: skip
 
 
 def _cards(
@@ -471,20 +460,46 @@ def detail(
     cells = _component_cells(measures, answers, compare)
     features = _features(measures, component, step)
     partners = tuple(one.name for one in measures.components if one.product == mine.product and one.name != component)
-    answer = show(context, component, window, environment=environment, version=version, segment=segment, as_of=as_of,
-                  delivery=False, now=now)  # fmt: skip
+    found = counted(measures, component) if mine.kind == "model" else None
+    model = judged.modelled(measures, component, found) if found else None
     return Detail(
         component=component, kind=mine.kind, product=mine.product, state=worst(_judged(cells)), window=window,
         as_of=measures.reader.as_of, step=step, now=now, newest=_newest(measures),
         cells=cells, latency=_band(measures, component, step_for(window.since, window.until, POINTS // 2)),
         lines=_component_lines(measures, answers),
         partners=partners, changes=tuple(_changes(measures, window, [component, *partners], environment)[:CHANGES]),
-        features=features, confusion=_confusion(measures, component),
-        segments=_segments(context, measures, component), quality=answer["quality"],
-        versions=tuple(answer["versions"]), samples=tuple(answer["samples"]),
+        features=features, confusion=found.confusion.cells if found else {},
+        segments=_segments(found), quality=quality_json.answer(measures, component, found, model) if found else None,
+        versions=tuple(shows.versions(measures, component)), samples=tuple(shows.samples(measures, component)),
         compared=compare, distribution=drifting.distribution(measures, component, features, feature),
         served=drifting.served(measures, component) if mine.kind == "model" else (),
+        model=model, mixed=_mixed(measures, answers, compare),
     )  # fmt: skip
+
+
+def _mixed(measures: Measures, answers: Sequence[Answer], compare: Window | None) -> Mapping[str, tuple[Mixed, ...]]:
+    """Mix or real of every ratio of a component that segments cut, by signal; nothing without a comparison."""
+    if compare is None:
+        return {}
+    then = Measures(measures.reader, measures.config, compare, measures.now, measures.filters)
+    asked = _first_each([answer.asked for answer in answers if answer.good is not None])
+    found = {one.signal.name: segmented.mixed(measures, then, one) for one in asked}
+    return {signal: some for signal, some in found.items() if some}
+
+
+def mixed(
+    context: Context, component: str, signal: str, window: Window, before: Window, *, environment: str = "production",
+    version: str = "", before_version: str = "", stage: str = "production", as_of: int | None = None, now: int,
+) -> tuple[Mixed, ...]:  # fmt: skip
+    """Mix or real of the change of one ratio of a component from `before` to `window`, once per segment column.
+
+    Empty where nothing is cut, or a side is empty.
+    """
+    measures = _measures(context, window, now, as_of, Filters(environment, version, "", stage))
+    filters = replace(measures.filters, version=before_version or version)
+    then = Measures(measures.reader, measures.config, before, now, filters)
+    asked = _first_each(measures.asked([component], [signal]))
+    return segmented.mixed(measures, then, asked[0]) if asked else ()
 
 
 def _component_cells(measures: Measures, answers: Sequence[Answer], compare: Window | None) -> tuple[Cell, ...]:
@@ -560,31 +575,13 @@ def _features(measures: Measures, component: str, step: int) -> tuple[FeatureDri
     return drifting.feature_drift(measures, component, step)
 
 
-def _confusion(measures: Measures, component: str) -> Mapping[tuple[str, str], int]:
-    series = measures.series(component, "outcome")
-    total: dict[tuple[str, str], int] = {}
-    for _, cells in measures.merges("confusion", component, "outcome", series):
-        for key, cell in cells.items():
-            total[key] = total.get(key, 0) + int(cell[0])
-    return total
-
-
-def _segments(
-    context: Context, measures: Measures, component: str
-) -> tuple[tuple[str, int, int, tuple[float, float] | None], ...]:
-    del context
-    series = [
-        kept for kept in measures.reader.series(component=component, signal="outcome", stage=measures.filters.stage,
-                                                environment=measures.filters.environment)
-        if kept.placed.segment and measures.filters.version in ("", kept.placed.version)
-    ]  # fmt: skip
-    counts: dict[str, list[int]] = {}
-    for kept, cells in measures.merges("confusion", component, "outcome", series):
-        for key, cell in cells.items():
-            mine = counts.setdefault(kept.placed.segment, [0, 0])
-            mine[0] += int(cell[0]) if key[0] == key[1] else 0
-            mine[1] += int(cell[0])
-    rows = [(segment, good, total, slo.wilson(good, total)) for segment, (good, total) in counts.items()]
+def _segments(found: Counted | None) -> tuple[tuple[str, int, int, tuple[float, float] | None], ...]:
+    """Accuracy of every segment, the worst first."""
+    rows = []
+    for segment, confusion in (found.segments if found else {}).items():
+        good = sum(n for (actual, predicted), n in confusion.cells.items() if actual == predicted)
+        total = sum(confusion.cells.values())
+        rows.append((segment, good, total, slo.wilson(good, total)))
     return tuple(sorted(rows, key=lambda row: row[1] / row[2] if row[2] else 1.0))
 
 
@@ -683,7 +680,7 @@ def check(
     Raises Unreadable for an unknown component.
     """
     window = over or Window(*times.window(now - DAY, now, now))
-    return checking.answer(_measures(context, window, now, as_of, Filters()), components, over, _objective)
+    return checking.answer(_measures(context, window, now, as_of, Filters()), components, over, standing.objective)
 
 
 __all__ = [

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from tandem.price import Noticed
+
+if TYPE_CHECKING:
+    from tandem.modelled import Modelled
 
 State = Literal["ok", "at risk", "breached", "unknown"]
 Side = Literal["system", "model"]
@@ -31,6 +36,17 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class BurnRule:
+    """A rule in force: it fires while the burn rates over `long` and `short` are strictly above `factor`."""
+
+    severity: Literal["page", "ticket"]
+    long: str
+    short: str
+    factor: float
+    fires: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """An objective as it stands at the end of the window; `window` is its own ("28d"). Never clamped, never rounded."""
 
@@ -43,6 +59,31 @@ class Objective:
     burn: Mapping[str, float | None]
     good: int
     total: int
+    since: int = 0
+    """Where its window begins; a window of the calendar begins with its period, and is `length` seconds as a whole."""
+    length: int = 0
+    calendar: str = ""
+    """The period of a calendar window; "" for a rolling one."""
+    expected: int | None = None
+    """The events that fix the budget of a calendar window for all of its period."""
+    coverage: float | None = None
+    """The share of its window that was seen, without what was left out by agreement."""
+    exhausts_in: float | None = None
+    """Seconds until the budget is gone, if it burns as over `exhausts_over`; 0 when it is, None when nothing burns."""
+    exhausts_over: str = ""
+    slices: int = 0
+    """The width in seconds of the slices that `good` and `total` count; 0 where they count what happened."""
+    base: float | None = None
+    """The error ratio that is accepted: burn rates are those of the errors above it."""
+    rules: tuple[BurnRule, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What somebody should know besides the numbers, each a sentence: lowered rules, a threshold that is no edge."""
+    noticed: Noticed | None = None
+    """How long a break would go unnoticed; None where enough happens for it not to matter."""
+    corrected: int = 0
+    """Seconds of its window that left good and total by agreement."""
+    bound: tuple[int, int] | None = None
+    """Good at least and at most, where the threshold is no edge of the histogram."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +134,12 @@ class Cell:
     """The newest version that a model served in the window."""
     compared: Compared | None = None
     """The same over the window that was asked to compare with."""
+    why: str = ""
+    """Why it stands as it does, for machines: "no traffic", "not measured", "burning"; see slo.Why."""
+    corrected: int = 0
+    """Seconds of the window that objectives leave out by agreement; `good` and `total` stay as they were counted."""
+    bound: tuple[int, int] | None = None
+    """`good` at least and at most, where the threshold is no edge of the histogram."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,3 +432,7 @@ class Detail:
     """The selected feature, or the one that moved most."""
     served: tuple[Served, ...] = ()
     """Which version of a model answered when, in order of time."""
+    model: Modelled | None = None
+    """The quality of a model and what it is read from; None for a service."""
+    mixed: Mapping[str, tuple[Mixed, ...]] = field(default_factory=dict)
+    """Mix or real of each signal that segments cut, against the window that is compared with."""

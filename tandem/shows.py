@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tandem import bins, quality, scores, times
+from tandem import bins, quality_json, standing, times
 from tandem.config import Component
 from tandem.measure import Answer, Measures
-from tandem.records import Confusion, Event, Histogram, Moments, Ratio, merged
+from tandem.records import Event, Histogram
 from tandem.shown import Cell, worst
-from tandem.store.file import Kept
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -29,8 +28,8 @@ def answer(measures: Measures, component: Component, cell: Callable[[Measures, A
         "state": worst(one.state for one in cells if one.objective is not None),
         "signals": [_signal(measures, *pair) for pair in zip(answers, cells, strict=True)],
         "quality": quality_of(measures, component.name) if component.kind == "model" else None,
-        "versions": _versions(measures, component.name),
-        "samples": _samples(measures, component.name),
+        "versions": versions(measures, component.name),
+        "samples": samples(measures, component.name),
         "events": [_event(measures, *pair) for pair in _events(measures, component.name)],
     }
 
@@ -47,6 +46,9 @@ def _signal(measures: Measures, found: Answer, cell: Cell) -> dict[str, Any]:
         "objective": _objective(cell),
         "state": cell.state,
         "reason": cell.reason,
+        "why": cell.why,
+        "corrected": cell.corrected,
+        "bound": list(cell.bound) if cell.bound else None,
         "quantiles": _quantiles(found.value),
         "witnesses": [_witness(measures, found, *pair) for pair in found.witnesses],
     }
@@ -65,6 +67,7 @@ def _objective(cell: Cell) -> dict[str, Any] | None:
         "good": one.good,
         "total": one.total,
         "burn": dict(one.burn),
+        **standing.json(one),
     }
 
 
@@ -93,101 +96,13 @@ def _witness(measures: Measures, found: Answer, source: int, value: Any) -> dict
 
 def quality_of(measures: Measures, component: str) -> dict[str, Any]:
     """The measures of a model over the window; null where one cannot be computed."""
-    predictions = _ratio(measures, component, "volume").total
-    coverage = _ratio(measures, component, "label_coverage")
-    confusion = _one(measures, component, "outcome", Confusion({}))
-    task = _task(measures, component, confusion)
-    found: dict[str, Any] = dict.fromkeys(
-        (
-            "accuracy",
-            "precision",
-            "recall",
-            "f1",
-            "averaging",
-            "roc_auc",
-            "mae",
-            "rmse",
-            "bias",
-            "r2",
-        )
-    )
-    if isinstance(confusion, Confusion) and confusion.cells:
-        positive = measures.positive(component, confusion) if task == "binary" else None
-        result = quality.classification(confusion, positive)
-        found |= {name: getattr(result, name) for name in ("accuracy", "precision", "recall", "f1", "averaging")}
-    if task == "binary":
-        found |= _scores(measures, component, confusion)
-    found |= _errors(measures, component)
-    labels = coverage.good if coverage.total else sum(confusion.cells.values())
-    return {
-        "task": task,
-        "predictions": predictions or None,
-        "labels": labels,
-        "label_coverage": coverage.good / coverage.total if coverage.total else None,
-        **found,
-    }
-
-
-def _task(measures: Measures, component: str, confusion: Confusion) -> str | None:
-    for source in measures.config.sources:
-        if component in source.common.component and hasattr(source.config, "task"):
-            return str(source.config.task)
-    if measures.series(component, "error", "error"):
-        return "regression"
-    classes = {name for key in confusion.cells for name in key}
-    return None if not classes else "binary" if len(classes) <= 2 else "multiclass"
-
-
-def _merges(measures: Measures, component: str, signal: str, kind: str, name: str) -> list[tuple[Kept, Any]]:
-    return measures.merges(kind, component, signal, measures.series(component, signal, name))
-
-
-def _ratio(measures: Measures, component: str, signal: str) -> Ratio:
-    rows = _merges(measures, component, signal, "ratio", "")
-    return merged(Ratio(), [Ratio(int(cell[0]), int(cell[1])) for _, cell in rows])
-
-
-def _one(measures: Measures, component: str, signal: str, zero: Confusion) -> Confusion:
-    rows = _merges(measures, component, signal, "confusion", "")
-    parts = [measures.value("confusion", kept, cell) for kept, cell in rows]
-    return merged(zero, [part for part in parts if isinstance(part, Confusion)])
-
-
-def _moments(measures: Measures, component: str, signal: str, name: str) -> Moments:
-    rows = _merges(measures, component, signal, "moments", name)
-    parts = [measures.value("moments", kept, cell) for kept, cell in rows]
-    return merged(Moments(), [part for part in parts if isinstance(part, Moments)])
-
-
-def _scores(measures: Measures, component: str, confusion: Confusion) -> dict[str, Any]:
-    positive = measures.positive(component, confusion)
-    by_class: dict[bool, list[Histogram]] = {True: [], False: []}
-    for name in measures.names(component, "score"):
-        if name in ("", "log_loss", "brier"):
-            continue
-        for kept, cells in _merges(measures, component, "score", "histogram", name):
-            one = measures.value("histogram", kept, cells)
-            if isinstance(one, Histogram):
-                by_class[name == positive].append(one)
-    found: dict[str, Any] = {}
-    if by_class[True] and by_class[False]:
-        auc = scores.roc_auc(bins.merge(by_class[False]).histogram, bins.merge(by_class[True]).histogram)
-        found["roc_auc"] = {"value": auc.value, "bound": auc.bound} if auc else None
-    return found
-
-
-def _errors(measures: Measures, component: str) -> dict[str, Any]:
-    error, absolute, target = (_moments(measures, component, "error", name) for name in ("error", "absolute", "target"))
-    if not error.n:
-        return {}
-    found = quality.regression(error, absolute, target)
-    return {"mae": found.mae, "rmse": found.rmse, "bias": found.bias, "r2": found.r2}
+    return quality_json.answer(measures, component)
 
 
 # -- versions, samples, events
 
 
-def _versions(measures: Measures, component: str) -> list[dict[str, Any]]:
+def versions(measures: Measures, component: str) -> list[dict[str, Any]]:
     """The registered versions of a model as of this load, with the aliases that point at them.
 
     Of a version that two sources know, and of the aliases of a model, the first in their order says it.
@@ -221,7 +136,8 @@ def _registered(event: Event) -> tuple[str, str, str]:
     return event.kind, dict(event.labels).get("model", ""), event.version if event.kind == "release" else ""
 
 
-def _samples(measures: Measures, component: str) -> list[dict[str, Any]]:
+def samples(measures: Measures, component: str) -> list[dict[str, Any]]:
+    """The newest sample of each name and run, each run as the first source in order says it."""
     filters = measures.filters
     order = sorted(measures.reader.sources(), key=measures.rank)
     return [

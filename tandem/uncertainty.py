@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tandem.quality import Counts
 
 Interval = tuple[float, float]
-CELLS = 400
+CELLS = 144
 """Most cells of a confusion matrix that are left out one by one."""
 
 
@@ -47,28 +47,35 @@ def mean_of_rates(rates: Sequence[Counts]) -> Interval | None:
     return max(0.0, centre - math.sqrt(down) / len(rates)), min(1.0, centre + math.sqrt(up) / len(rates))
 
 
-def jackknife(confusion: Confusion, measure: Callable[[Confusion], float | None], least: float) -> Interval | None:
-    """Interval of any measure of a confusion matrix between `least` and 1: leave out one prediction at a time.
+def jackknife(
+    confusion: Confusion, measures: Callable[[Confusion], Sequence[float | None]], least: Sequence[float]
+) -> tuple[Interval | None, ...]:
+    """Intervals of any measures of a confusion matrix, each between its `least` and 1.
 
-    Tukey's (1958) jackknife; predictions of one cell are alike, so there is one measure per cell. None where a
-    measure without one of them is not defined, where nothing varies, or over CELLS cells.
+    Tukey's (1958) jackknife: leave out one prediction at a time; those of one cell are alike. None where a measure
+    without one of them is not defined, where nothing varies, or over CELLS cells.
     """
     cells = {key: count for key, count in confusion.cells.items() if count}
-    n, found = sum(cells.values()), measure(confusion)
-    if found is None or n < 2 or len(cells) > CELLS:
+    n, found = sum(cells.values()), measures(confusion)
+    if n < 2 or len(cells) > CELLS:
+        return (None,) * len(found)
+    left = [(count, measures(Confusion({**cells, key: count - 1}))) for key, count in cells.items()]
+    return tuple(
+        _around(value, [(count, some[place]) for count, some in left], n, least[place])
+        for place, value in enumerate(found)
+    )
+
+
+def _around(value: float | None, left: Sequence[tuple[int, float | None]], n: int, least: float) -> Interval | None:
+    known = [(count, without) for count, without in left if without is not None]
+    if value is None or len(known) < len(left):
         return None
-    left: list[tuple[int, float]] = []
-    for key, count in cells.items():
-        without = measure(Confusion({**cells, key: count - 1}))
-        if without is None:
-            return None
-        left.append((count, without))
-    mean = sum(count * value for count, value in left) / n
-    variance = (n - 1) / n * sum(count * (value - mean) ** 2 for count, value in left)
+    mean = sum(count * without for count, without in known) / n
+    variance = (n - 1) / n * sum(count * (without - mean) ** 2 for count, without in known)
     if variance <= 1e-24:
         return None
     half = Z95 * math.sqrt(variance)
-    return max(least, found - half), min(1.0, found + half)
+    return max(least, value - half), min(1.0, value + half)
 
 
 def of_mean(moments: Moments) -> Interval | None:

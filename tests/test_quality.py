@@ -234,6 +234,10 @@ def test_a_threshold_is_bounded_by_its_bin_and_exact_on_an_edge(rows, threshold)
     assert scores.at_threshold(scored(s[:0]), scored(s[:0]), None, 0.5) is None
 
 
+def matthews(one: Confusion):
+    return (quality.classification(one, "1").mcc,)
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say():
     """Drawn 400 times from a known classifier; 95 % intervals must hold its true measures about that often."""
     r = np.random.default_rng(12)
@@ -247,7 +251,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
         found = {
             "f1": uncertainty.f1(tp, fp, fn),
             "balanced_accuracy": uncertainty.mean_of_rates([(tp, tp + fn), (tn, fp + tn)]),
-            "mcc": uncertainty.jackknife(drawn, lambda one: quality.classification(one, "1").mcc, -1.0),
+            "mcc": uncertainty.jackknife(drawn, matthews, (-1.0,))[0],
         }
         for name, (low, high) in found.items():
             held[name] += low <= getattr(truth, name) <= high
@@ -285,7 +289,7 @@ def test_the_interval_of_auc_holds_the_truth_as_often_as_it_says():
 
 def test_nothing_is_certain_where_nothing_varies():
     right = Confusion({("1", "1"): 10, ("0", "0"): 10})
-    assert uncertainty.jackknife(right, lambda one: quality.classification(one, "1").mcc, -1.0) is None
+    assert uncertainty.jackknife(right, matthews, (-1.0,)) == (None,)
     assert uncertainty.f1(0, 0, 0) is None
     assert uncertainty.f1(10, 0, 0)[0] < 0.9
     assert uncertainty.mean_of_rates([(3, 3), (0, 0)]) is None
