@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import orjson
 
-from tandem import times
+from tandem import standing, times
 from tandem.measure import Answer, Measures, verdict
 from tandem.shown import STATES, Objective, State, Unreadable, Window, worst
 
@@ -18,7 +18,7 @@ class Checked:
     """One objective; `window` is its own ("28d") or the one asked for ("2026-11-20T00:00:00Z/2026-11-21T00:00:00Z").
 
     `good` and `total` are those of the window, `value` their share, `burn` the burn rate by the name of its look-back:
-    None where nothing happened, or where a window was asked for.
+    None where nothing happened, or where a window was asked for. The rest is as on a page: see shown.Objective.
     """
 
     component: str
@@ -33,6 +33,19 @@ class Checked:
     burn: Mapping[str, float | None]
     state: State
     reason: str
+    why: str = ""
+    events_left: float | None = None
+    coverage: float | None = None
+    expected: int | None = None
+    exhausts_in: float | None = None
+    exhausts_over: str | None = None
+    slices: int | None = None
+    base: float | None = None
+    rules: Sequence[Mapping[str, Any]] = ()
+    remarks: Sequence[str] = ()
+    noticed: Mapping[str, Any] | None = None
+    corrected: int = 0
+    bound: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +96,11 @@ def _plain(one: Answer) -> Answer:
 
     What was counted in it is held against the target: no burn rule looks back from there, and it need not be fresh.
     """
+    good, total = one.judged or (0, 0)
     return replace(
-        one, objective=(one.good or 0, one.total or 0), objective_coverage=one.coverage,
-        burns=dict.fromkeys(one.burns, (0, 0)), stale=one.stale and not one.total,
+        one, objective=(good, total), objective_coverage=one.judged_coverage, objective_bound=one.bound,
+        burns=dict.fromkeys(one.burns, (0, 0)), stale=one.stale and not total, expected=None, corrected=one.left_out,
+        instead=one.instead if one.instead is not None and one.instead.why == "not applicable" else None,
     )  # fmt: skip
 
 
@@ -97,8 +112,13 @@ def _checked(one: Answer, over: Window | None, objective: Named) -> Checked:
         target=shown.target,
         window=shown.window if over is None else f"{times.text(over.since)}/{times.text(over.until)}",
         good=shown.good, total=shown.total, value=shown.good / shown.total if shown.total else None,
-        budget_left=shown.budget_left, burn=shown.burn, state=judged.state, reason=judged.reason,
+        budget_left=shown.budget_left, burn=shown.burn, state=judged.state, reason=judged.reason, why=judged.why,
+        events_left=shown.events_left, **(standing.json(shown) | ({} if over is None else _HELD)),
     )  # fmt: skip
+
+
+_HELD: dict[str, Any] = {"rules": [], "noticed": None, "exhausts_in": None, "exhausts_over": None}
+"""Of a window that is held against the target no rule looks back, and nothing runs out."""
 
 
 def _order(one: Checked) -> tuple[Any, ...]:
@@ -114,7 +134,10 @@ def parsed(body: bytes) -> Check:
     try:
         told = orjson.loads(body)
         objectives = tuple(
-            Checked(**{one.name: given[one.name] for one in fields(Checked)}) for given in told["objectives"]
+            Checked(
+                **{one.name: given[one.name] for one in fields(Checked) if one.name in given or one.default is MISSING}
+            )
+            for given in told["objectives"]
         )
         found = Check(told["as_of"], told["state"], objectives)
         sound = isinstance(found.as_of, int) and found.state in STATES and all(map(_sound, objectives))
@@ -130,7 +153,7 @@ def _sound(one: Checked) -> bool:
     texts = (one.component, one.name, one.signal, one.window, one.reason)
     return (
         all(isinstance(text, str) for text in texts)
-        and ("/" in one.window or times.duration(one.window) > 0)
+        and ("/" in one.window or one.window in times.PERIODS or times.duration(one.window) > 0)
         and one.state in STATES
         and isinstance(one.target, float)
         and 0 < one.target < 1

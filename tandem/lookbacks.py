@@ -25,13 +25,15 @@ class Lookbacks:
     length: int
     burns: tuple[int, ...] = _STANDARD
     before: Span | None = None
+    span: int = 0
+    """Seconds of [since, end): of a calendar window what has passed of its period."""
 
 
 def of(one: Objective | None, seconds: int, end: int) -> Lookbacks:
     """The look-backs of an objective (or of a default one over `seconds`) as it stands at `end`."""
     burns = _widths(one) if one is not None and one.rule else _STANDARD
     if one is None or not one.calendar:
-        return Lookbacks(end - seconds, seconds, burns)
+        return Lookbacks(end - seconds, seconds, burns, None, seconds)
     return _of_calendar(one.calendar, one.timezone or "UTC", end, burns)
 
 
@@ -45,7 +47,7 @@ def _of_calendar(period: str, zone: str, end: int, burns: tuple[int, ...]) -> Lo
     """A period that ends at `end` is still the one that is judged, in its last moment."""
     since, until = times.period(period, end - 1, zone)
     before = times.period(period, since - 1, zone)[0]
-    return Lookbacks(_grid(since), until - since, burns, (_grid(before), _grid(since)))
+    return Lookbacks(_grid(since), until - since, burns, (_grid(before), _grid(since)), end - _grid(since))
 
 
 def _grid(ts: int) -> int:

@@ -69,6 +69,7 @@ class Answer:
     labels: bool = True
     seen: bool = False
     judged: tuple[int, int] | None = None
+    judged_coverage: float | None = None
     expected: int | None = None
     corrected: int = 0
     left_out: int = 0
@@ -512,6 +513,7 @@ class Measures:
         answer.burns = {seconds: counts[place] or (0, 0) for place, seconds in enumerate(looks.burns, 2)}
         answer.bound, answer.objective_bound = (_bound(share) for share in shares[:2])
         answer.coverage = self.coverage(one, *windows[0], raw=True)
+        answer.judged_coverage = self.coverage(one, *windows[0]) if self.corrections else answer.coverage
         answer.objective_coverage = self.coverage(one, *windows[1])
         answer.stale = self.late(source)
         answer.labels = not (one.signal.name in ("outcome", "error") and self.series(one.component, "volume"))

@@ -129,6 +129,7 @@ def _fair(measures: Measures, answer: Answer, page: tuple[int, int]) -> None:
     answer.source, answer.stale = source, measures.late(source)
     outcome = Asked(one.component, measures.config.signals["outcome"], None, None, None, 0, "")
     answer.coverage = measures.coverage(outcome, measures.window.since, measures.window.until, raw=True)
+    answer.judged_coverage = measures.coverage(outcome, measures.window.since, measures.window.until)
     answer.objective_coverage = measures.coverage(outcome, answer.looks.since, measures.end)
     answer.labels = not measures.series(one.component, "volume")
     if (answer.objective or (0, 0))[1]:

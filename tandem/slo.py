@@ -198,6 +198,24 @@ def refused(
     )
 
 
+@cache
+def lowered(target: Fraction, window: int = WINDOW) -> tuple[str, ...]:
+    """One sentence for each standard rule that a target makes unreachable and that fires at a lower factor instead."""
+    found = []
+    for rule in factors(window):
+        if reachable(target, rule.factor):
+            continue
+        base = offered_base(target, rule.factor)
+        keep = f", or keep {number(rule.factor)} by base = {number(base)}" if base is not None else ""
+        found.append(
+            f"The {rule.severity} rule over the last {spoken(rule.long)} would need a burn rate above"
+            f" {number(rule.factor)}, but a target of {percent(target)} burns at most {number(largest_burn(target))}"
+            f" times the budget even when everything fails, {_largest(target, Fraction(0))}: it fires at"
+            f" {number(reachable_factor(target, rule.factor))} instead, when half of all fails{keep}."
+        )
+    return tuple(found)
+
+
 def _largest(target: Fraction, base: Fraction) -> str:
     if not base:
         return f"1 / (1 - {number(target)})"

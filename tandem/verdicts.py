@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from html import escape
+from typing import Any
 
-from tandem import slo, times, wording
+from tandem import slo, wording
 from tandem.checking import Check, Checked
 from tandem.printed import clean, table
 
@@ -59,21 +60,28 @@ def explained(one: Checked) -> Iterator[str]:
     if not one.total:
         return
     target = _target(one)
-    allowed = float((1 - target) * one.total)
+    of = f" slices of {slo.look_back(one.slices)}" if one.slices else ""
+    allowed = float((1 - target) * (one.expected or one.total))
     yield (
-        f"{one.good:,} good of {one.total:,}: {one.total - one.good:,} bad, where a target of {slo.percent(target)}"
+        f"{one.good:,} good of {one.total:,}{of}: {one.total - one.good:,} bad, where a target of {slo.percent(target)}"
         f" allows {f'{allowed:,.0f}' if allowed >= 1000 else f'{allowed:.4g}'}"
     )
-    if "/" not in one.window:
-        yield from (_rule(one, rule, target) for rule in slo.factors(times.duration(one.window)))
+    if one.expected is not None:
+        yield f"the budget is that of the {one.expected:,} expected of the whole {one.window}"
+    if one.corrected:
+        yield f"{wording.seconds(one.corrected)} of the window left both counts by agreement"
+    if one.exhausts_in:
+        yield f"the budget is gone in {wording.seconds(one.exhausts_in)} if it burns on as over {one.exhausts_over}"
+    yield from (_rule(one, rule) for rule in one.rules)
+    if one.noticed is not None:
+        yield f"{one.noticed['sentence']}, for a page waits for enough bad ones"
+    yield from one.remarks
 
 
-def _rule(one: Checked, rule: slo.Rule, target: Fraction) -> str:
-    above = f"{rule.severity} when burning above {float(rule.factor):.4g}x"
-    if not slo.reachable(target, rule.factor):
-        return f"{above}: never, {slo.percent(target)} burns at most {float(slo.largest_burn(target)):.4g}x"
-    names = {seconds: name for name, seconds in slo.BURN_WINDOWS.items()}
-    return f"{above}: " + ", ".join(_burning(one, names[width]) for width in (rule.long, rule.short))
+def _rule(one: Checked, rule: Mapping[str, Any]) -> str:
+    over = f" the accepted {one.base:.4g}" if one.base else ""
+    above = f"{rule['severity']} when burning{f' of what exceeds{over}' if over else ''} above {rule['factor']:.4g}x"
+    return f"{above}: " + ", ".join(_burning(one, rule[key]) for key in ("long", "short"))
 
 
 def _burning(one: Checked, name: str) -> str:

@@ -83,12 +83,20 @@ def test_every_objective_is_judged_over_its_own_window_and_the_worst_comes_first
     bad = by_component(found)["bad"]
     assert bad.pop("reason")
     assert {bad["burn"].pop(name) for name in slo.BURN_WINDOWS} == {10.0}
+    rules = [(one["severity"], one["long"], one["factor"], one["fires"]) for one in bad.pop("rules")]
+    assert rules == [("page", "1h", 3.36, True), ("page", "6h", 1.4, True), ("ticket", "1d", 0.7, True),
+                     ("ticket", "3d", pytest.approx(0.7 / 3), True)]  # fmt: skip
     assert bad == {
         "component": "bad", "name": "bad request_success", "signal": SIGNAL, "target": 0.99, "window": "7d",
         "good": 10_800, "total": 12_000, "value": 0.9, "budget_left": -9.0, "burn": {}, "state": "breached",
+        "why": "burning", "events_left": -1080.0, "coverage": 1.0, "expected": None, "exhausts_in": 0.0,
+        "exhausts_over": None, "slices": None, "base": None, "remarks": [], "corrected": 0, "bound": None,
+        "noticed": bad["noticed"],
     }  # fmt: skip
     mute = by_component(found)["mute"]
     assert (mute["good"], mute["total"], mute["value"], mute["budget_left"]) == (0, 0, None, None)
+    assert (mute["why"], mute["exhausts_in"], mute["noticed"], mute["events_left"]) == (
+        "not measured", None, None, None)  # fmt: skip
     assert by_component(found)["thin"]["name"] == "thin one"
 
 
@@ -199,9 +207,18 @@ def test_text_has_a_line_for_each_and_explains_when_asked(context: Any) -> None:
     assert "page when burning above 3.36x: 1h 10x, 5m 10x" in told
 
 
-def test_a_rule_that_can_never_fire_is_said_to_be_so() -> None:
-    one = checking.Checked("c", "n", "s", 0.5, "28d", 1, 2, 0.5, 0.0, dict.fromkeys(slo.BURN_WINDOWS, 1.0), "ok", "r")
-    assert "never, 50 % burns at most 2x" in "\n".join(verdicts.explained(one))
+def test_a_rule_that_a_target_puts_out_of_reach_is_lowered_and_it_is_said(context: Any) -> None:
+    context.config = replace(context.config, objectives=(replace(objective("bad"), target=Fraction("0.6")),))
+    (one,) = checked(context, "bad").objectives
+    said = "\n".join(verdicts.explained(one))
+    # 7 days: 0.02 * 168 h = 3.36 times in the hour, above the 2.5 of everything failing; half of that is 1.25.
+    assert "page when burning above 1.25x: 1h 0.25x, 5m 0.25x" in said
+    assert "would need a burn rate above 3.36, but a target of 60 % burns at most 2.5 times the budget" in said
+    standard = replace(objective("bad"), target=Fraction("0.6"), factors="standard")
+    context.config = replace(context.config, objectives=(standard,))
+    (one,) = checked(context, "bad").objectives
+    assert [rule["factor"] for rule in one.rules] == [1.4, 0.7, pytest.approx(0.7 / 3)]
+    assert one.remarks == []
 
 
 def test_junit_xml_has_a_failure_for_what_is_breached_and_skips_what_is_unknown(context: Any) -> None:
