@@ -210,7 +210,7 @@ def _compared(found: Pair) -> list[Key]:
 def _row(found: Pair, signal: str, name: str) -> tuple[FeatureDrift, drift.Comparison]:
     """One feature's row, still without its verdict."""
     key = signal, name
-    mine, theirs, reason = _bins_of(found, key)
+    mine, theirs, reason = _both(found, key)
     spread = _deviation(found, key, theirs)
     compared = drift.compare(theirs, mine, spread)
     feature, kind = (name, "data drift") if signal == "feature" else (
@@ -218,7 +218,19 @@ def _row(found: Pair, signal: str, name: str) -> tuple[FeatureDrift, drift.Compa
     return drift_row.row(feature, kind, compared, theirs, mine, reason or drift_row.why(compared)), compared
 
 
-def _bins_of(found: Pair, key: Key) -> tuple[Histogram, Histogram, str]:
+def both(found: Pair, key: Key) -> tuple[Histogram, Histogram]:
+    """The current side and the reference on one set of bins."""
+    mine, theirs, _ = _both(found, key)
+    return mine, theirs
+
+
+def labels(found: Pair) -> tuple[Histogram, Histogram]:
+    """The labels of both sides; nothing of a regression."""
+    was, there = moved.classes(found.current, found.reference)
+    return there, was
+
+
+def _both(found: Pair, key: Key) -> tuple[Histogram, Histogram, str]:
     """Both sides on one set of bins, and why not all of a side is in it (or nothing)."""
     here = found.current.histograms.get(key, {})
     there = found.reference.histograms.get(key, {})

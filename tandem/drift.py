@@ -163,16 +163,20 @@ def hours(
     `bins.columns` (missing values excluded). Answers NO_DRIFT (which includes "above noise, small"), DRIFT or
     NOT_ENOUGH per row.
     """
+    effect, floor = effects(reference, counts, sums, deviation)
+    drifted = np.where((effect > threshold) & (effect > floor), DRIFT, NO_DRIFT)
+    return np.where(np.isnan(effect) | (floor > threshold), NOT_ENOUGH, drifted).astype(np.int8)
+
+
+def effects(reference: Histogram, counts: Array, sums: Array, deviation: float | None = None) -> tuple[Array, Array]:
+    """Effect and noise floor of many current histograms at once, rows as in `hours`; NaN where nothing was counted."""
     shape = _shape(reference, columns(reference.layout), deviation)
     counts, sums = np.asarray(counts, dtype=np.float64), np.asarray(sums, dtype=np.float64)
-    answer = np.full(len(counts), NOT_ENOUGH, dtype=np.int8)
+    effect, floor = np.full(len(counts), np.nan), np.full(len(counts), np.nan)
     seen = counts.sum(axis=1) > 0
-    if not shape.counts.any() or not seen.any():
-        return answer
-    effect, floor = _effect(shape, counts[seen], sums[seen])
-    drifted = np.where((effect > threshold) & (effect > floor), DRIFT, NO_DRIFT)
-    answer[seen] = np.where(floor > threshold, NOT_ENOUGH, drifted)
-    return answer
+    if shape.counts.any() and seen.any():
+        effect[seen], floor[seen] = _effect(shape, counts[seen], sums[seen])
+    return effect, floor
 
 
 def verdict(effect: float | None, floor: float | None, threshold: float = MODERATE) -> Judgement:

@@ -1,95 +1,82 @@
-"""Data drift of a model's features over a window, against the reference that their bins were made from."""
+"""A model's drift step by step, one feature as it was and as it is, and which version served when."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isinf
 
-from tandem import bins, drift
+import numpy as np
+
+from tandem import apart, bins, drift, drift_row
+from tandem.apart import Key, Pair
 from tandem.measure import Measures
 from tandem.records import HOUR, Histogram
-from tandem.shown import Distribution, FeatureDrift, Served
+from tandem.shown import Distribution, Drifts, FeatureDrift, Half, Served, Unreadable
 from tandem.store.read import step_for
+from tandem.store.references import Reference
 
 CELLS = 60
 """Columns of the drift map, at most."""
 ENOUGH = 450
 """Rows that a cell of the map needs on average, so that its noise floor lies under the threshold."""
+KEYS: Mapping[str, Key] = {drift_row.PREDICTION: ("prediction", ""), drift_row.SCORE: ("score", "")}
+"""What the rows are kept under that are no features."""
 
 
-def feature_drift(measures: Measures, component: str, step: int) -> tuple[FeatureDrift, ...]:
-    """One row per feature: the window against the reference, all features judged together, worst first."""
-    names = [name for name in measures.names(component, "feature") if name]
-    references = {name: found for name in names if (found := _reference(measures, component, name)) is not None}
-    current = {name: _current(measures, component, name, layout) for name, (layout, _) in references.items()}
-    step = max(HOUR, step, _step(measures, max((bins.total(one) for one in current.values()), default=0)))
-    compared = {name: drift.compare(reference, current[name]) for name, (_, reference) in references.items()}
-    judged = dict(zip(compared, drift.judge(list(compared.values())), strict=True))
-    rows = []
-    for name, one in compared.items():
-        verdict, severity = judged[name]
-        rows.append(
-            FeatureDrift(
-                feature=name, type=one.type, n_reference=one.n_reference, n_current=one.n_current,
-                psi=one.psi, js=one.js, ks=one.ks, wasserstein=one.wasserstein,
-                noise_floor=one.noise_floor, verdict=verdict, severity=severity,
-                daily=_by_step(measures, component, name, references[name], step), step=step,
-            )
-        )  # fmt: skip
-    return tuple(sorted(rows, key=lambda row: -((row.wasserstein if row.type == "number" else row.js) or 0.0)))
-
-
-def _step(measures: Measures, rows: int) -> int:
-    since, until = measures.window.since, measures.window.until
-    return step_for(since, until, max(1, min(CELLS, rows // ENOUGH)))
-
-
-def _reference(measures: Measures, component: str, name: str) -> tuple[int, Histogram] | None:
-    found = measures.reader.baseline(component, "feature", name)
-    if found is None:
+def against_stored(measures: Measures, component: str) -> Pair | None:
+    """The window of `measures` and the stored reference; None where there is none, or nothing to compare."""
+    filters = measures.filters
+    current = Half("window", measures.window, filters.version, filters.segment, filters.stage, filters.environment)
+    try:
+        return apart.pair(measures.reader, measures.config, component, current, None, measures.now)
+    except Unreadable:
         return None
-    layout, counts, sums = found
-    return layout, Histogram(measures.reader.store.names.layout(layout), counts, sums)
 
 
-def _current(measures: Measures, component: str, name: str, layout: int) -> Histogram:
-    series = [kept for kept in measures.counted(component, "feature", name) if kept.layout == layout]
-    window = (measures.window.since // HOUR * HOUR, -(-measures.window.until // HOUR) * HOUR)
-    merges = measures.reader.totals("histogram", [kept.id for kept in series], [window], HOUR)
-    return _added(measures, layout, [cells for [cells] in merges.values() if cells])
+def by_step(found: Pair, drifts: Drifts, step: int) -> Drifts:
+    """The rows of features and predictions with their effect per step, each at least `step` seconds wide."""
+    most = max((row.n_current for row in drifts.rows), default=0)
+    window = found.current.measures.window
+    step = max(HOUR, step, step_for(window.since, window.until, max(1, min(CELLS, most // ENOUGH))))
+    keys = {row.feature: key for row in drifts.rows if (key := key_of(row.feature)) in found.references}
+    effects = _steps(found, list(keys.values()), step)
+    rows = [replace(row, daily=effects[keys[row.feature]], step=step) if row.feature in keys else row
+            for row in drifts.rows]  # fmt: skip
+    return replace(drifts, rows=tuple(rows))
 
 
-def _added(measures: Measures, layout: int, parts: Sequence[Mapping[int, tuple[int, int]]]) -> Histogram:
-    counts: dict[int, int] = {}
-    sums: dict[int, int] = {}
-    for cells in parts:
-        for place, (n, total) in cells.items():
-            counts[place] = counts.get(place, 0) + int(n)
-            sums[place] = sums.get(place, 0) + int(total)
-    return Histogram(measures.reader.store.names.layout(layout), counts, sums)
+def key_of(feature: str) -> Key:
+    """The signal and name under which a row's histograms are kept."""
+    return KEYS.get(feature, ("feature", feature))
 
 
-def _by_step(
-    measures: Measures, component: str, name: str, reference: tuple[int, Histogram], step: int
+def _steps(found: Pair, keys: Sequence[Key], step: int) -> dict[Key, tuple[float | None, ...]]:
+    """The effect of each step against the stored reference, all read at once; None without rows enough to tell."""
+    measures = found.current.measures
+    window = measures.window
+    groups = {kept.id: place for place, key in enumerate(keys)
+              for kept in measures.counted(found.current.component, *key)
+              if kept.layout == found.references[key].layout}  # fmt: skip
+    cells: list[list[tuple[int, int, int, int]]] = [[] for _ in keys]
+    for place, *cell in measures.reader.steps("histogram", groups, window.since, window.until, step):
+        cells[place].append((int(cell[0]), int(cell[1]), int(cell[2]), int(cell[3])))
+    starts = range(window.since // step * step, window.until, step)
+    return {key: _effects(found.references[key], some, starts) for key, some in zip(keys, cells, strict=True)}
+
+
+def _effects(
+    reference: Reference, cells: Sequence[tuple[int, int, int, int]], starts: range
 ) -> tuple[float | None, ...]:
-    layout, histogram = reference
-    groups = {kept.id: 0 for kept in measures.counted(component, "feature", name) if kept.layout == layout}
-    rows = measures.reader.steps("histogram", groups, measures.window.since, measures.window.until, step)
-    parts: dict[int, dict[int, tuple[int, int]]] = {}
-    for _, start, place, n, total in rows:
-        parts.setdefault(start, {})[place] = (n, total)
-    starts = range(measures.window.since // step * step, measures.window.until, step)
-    found = []
-    for start in starts:
-        now = _added(measures, layout, [parts[start]]) if start in parts else None
-        found.append(None if now is None else _certain(drift.compare(histogram, now)))
-    return tuple(found)
-
-
-def _certain(found: drift.Comparison) -> float | None:
-    """The effect, where there are rows enough to tell it from noise."""
-    floor = found.noise_floor
-    return found.effect if floor is not None and floor <= drift.MODERATE else None
+    column = {place: at for at, place in enumerate(bins.columns(reference.histogram.layout))}
+    counts, sums = np.zeros((2, len(starts), len(column)))
+    for start, place, n, total in cells:
+        if place in column:
+            at = (start - starts.start) // starts.step, column[place]
+            counts[at], sums[at] = n, total
+    effect, floor = drift.effects(reference.histogram, counts, sums, reference.deviation)
+    return tuple(None if np.isnan(one) or limit > drift.MODERATE else float(one)
+                 for one, limit in zip(effect, floor, strict=True))  # fmt: skip
 
 
 # -- one feature as it was and as it is
@@ -98,20 +85,24 @@ BARS = 24
 """Bins that are told apart; the rarest categories of more are added up."""
 
 
-def distribution(
-    measures: Measures, component: str, features: Sequence[FeatureDrift], chosen: str = ""
-) -> Distribution | None:
-    """The chosen feature, or the first of `features`, beside its reference; None where there is none."""
-    found = next((one for one in features if one.feature == chosen), features[0] if features else None)
-    reference = _reference(measures, component, found.feature) if found else None
-    if found is None or reference is None:
+def distribution(found: Pair | None, rows: Sequence[FeatureDrift], chosen: str = "") -> Distribution | None:
+    """The chosen row, or the first that has anything to show, on both sides; None where there is none."""
+    if found is None:
         return None
-    layout, before = reference
-    now = _current(measures, component, found.feature, layout)
+    drawn = [row for row in rows if row.feature != drift_row.LABEL and (row.n_reference or row.n_current)]
+    one = next((row for row in rows if row.feature == chosen), drawn[0] if drawn else None)
+    if one is None:
+        return None
+    now, before = apart.both(found, key_of(one.feature)) if one.feature != drift_row.LABEL else apart.labels(found)
+    return pictured(one.feature, one.type, before, now)
+
+
+def pictured(feature: str, kind: str, before: Histogram, now: Histogram) -> Distribution:
+    """Two histograms of one layout, bar by bar."""
     places = _shown_places(before, now)
     was, there = bins.total(before), bins.total(now)
     return Distribution(
-        feature=found.feature, type=found.type, labels=tuple(label for label, _ in places),
+        feature=feature, type=kind, labels=tuple(label for label, _ in places),
         reference=tuple(_share(before, some, was) for _, some in places),
         current=tuple(_share(now, some, there) for _, some in places), n_reference=was, n_current=there,
         missing_reference=before.counts.get(bins.MISSING, 0), missing_current=now.counts.get(bins.MISSING, 0),
@@ -127,7 +118,10 @@ def _shown_places(before: Histogram, now: Histogram) -> list[tuple[str, list[int
     layout = before.layout
     used = {place for one in (before, now) for place, n in one.counts.items() if n} - {bins.MISSING}
     if layout.kind != "categories":
-        return [(_number_label(layout, place), [place]) for place in sorted(used)]
+        every = sorted(used)
+        wide = -(-len(every) // BARS) if len(every) > 2 * BARS else 1
+        some = [every[at : at + wide] for at in range(0, len(every), wide)]
+        return [(_number_label(layout, places[-1]), places) for places in some]
     ranked = sorted(used - {bins.OTHER}, key=lambda place: -(before.counts.get(place, 0) + now.counts.get(place, 0)))
     rest = [*ranked[BARS:], *(used & {bins.OTHER})]
     return [(layout.values[place], [place]) for place in ranked[:BARS]] + ([("other", rest)] if rest else [])

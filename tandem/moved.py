@@ -37,9 +37,11 @@ def moments(side: Side, name: str) -> Moments:
 
 def labels(current: Side, reference: Side) -> tuple[FeatureDrift, drift.Comparison] | None:
     """The row of the labels; None for a model that has none on either side."""
-    now, then = confusion(current), confusion(reference)
-    if now.cells or then.cells:
-        return _classes(_actual(then), _actual(now), _still(current))
+    was, there = classes(current, reference)
+    if was.layout.values:
+        one = drift.compare(was, there)
+        reason = drift_row.why(one) or _still(current)
+        return drift_row.row(drift_row.LABEL, "label drift", one, was, there, reason), one
     now_target, then_target = moments(current, "target"), moments(reference, "target")
     if not now_target.n and not then_target.n:
         return None
@@ -53,12 +55,13 @@ def _actual(found: Confusion) -> dict[str, int]:
     return counts
 
 
-def _classes(then: dict[str, int], now: dict[str, int], still: str) -> tuple[FeatureDrift, drift.Comparison]:
+def classes(current: Side, reference: Side) -> tuple[Histogram, Histogram]:
+    """How often each class was the label, in the reference and on the current side."""
+    then, now = _actual(confusion(reference)), _actual(confusion(current))
     layout = Layout(kind="categories", values=tuple(sorted({*then, *now})))
     place = {value: index for index, value in enumerate(layout.values)}
     was, there = (Histogram(layout, {place[value]: n for value, n in side.items()}, {}) for side in (then, now))
-    one = drift.compare(was, there)
-    return drift_row.row(drift_row.LABEL, "label drift", one, was, there, drift_row.why(one) or still), one
+    return was, there
 
 
 def _still(side: Side) -> str:

@@ -458,7 +458,9 @@ def detail(
     step = step_for(window.since, window.until, POINTS)
     answers = measures.answers(measures.asked([component]))
     cells = _component_cells(measures, answers, compare)
-    features = _features(measures, component, step)
+    stored = drifting.against_stored(measures, component) if mine.kind == "model" else None
+    drifts = drifting.by_step(stored, apart.drifts(stored), step) if stored else None
+    rows = drifts.rows if drifts else ()
     partners = tuple(one.name for one in measures.components if one.product == mine.product and one.name != component)
     found = counted(measures, component) if mine.kind == "model" else None
     model = judged.modelled(measures, component, found) if found else None
@@ -468,10 +470,10 @@ def detail(
         cells=cells, latency=_band(measures, component, step_for(window.since, window.until, POINTS // 2)),
         lines=_component_lines(measures, answers),
         partners=partners, changes=tuple(_changes(measures, window, [component, *partners], environment)[:CHANGES]),
-        features=features, confusion=found.confusion.cells if found else {},
+        features=rows, drifts=drifts, confusion=found.confusion.cells if found else {},
         segments=_segments(found), quality=quality_json.answer(measures, component, found, model) if found else None,
         versions=tuple(shows.versions(measures, component)), samples=tuple(shows.samples(measures, component)),
-        compared=compare, distribution=drifting.distribution(measures, component, features, feature),
+        compared=compare, distribution=drifting.distribution(stored, rows, feature),
         served=drifting.served(measures, component) if mine.kind == "model" else (),
         model=model, mixed=_mixed(measures, answers, compare),
     )  # fmt: skip
@@ -569,10 +571,6 @@ def _common_edges(histograms: Iterable[Histogram]) -> tuple[float, ...]:
 def _quantile(histogram: Histogram, q: float) -> float | None:
     found = bins.quantile(histogram, q)
     return found.value if found else None
-
-
-def _features(measures: Measures, component: str, step: int) -> tuple[FeatureDrift, ...]:
-    return drifting.feature_drift(measures, component, step)
 
 
 def _segments(found: Counted | None) -> tuple[tuple[str, int, int, tuple[float, float] | None], ...]:

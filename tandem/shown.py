@@ -432,6 +432,8 @@ class Detail:
     """The selected feature, or the one that moved most."""
     served: tuple[Served, ...] = ()
     """Which version of a model answered when, in order of time."""
+    drifts: Drifts | None = None
+    """Its `features` and what they are compared with; None where there is no stored reference."""
     model: Modelled | None = None
     """The quality of a model and what it is read from; None for a service."""
     mixed: Mapping[str, tuple[Mixed, ...]] = field(default_factory=dict)

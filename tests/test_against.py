@@ -12,7 +12,7 @@ import pytest
 from tandem import bins, collect, drifting, report
 from tandem.config import Component
 from tandem.records import Fact, Histogram, Page, Ratio, Series
-from tandem.shown import FeatureDrift, Served, Window
+from tandem.shown import Served, Window
 from tandem.store.file import Store
 from tests import fakes
 
@@ -106,27 +106,11 @@ def test_environments_are_those_of_the_configuration_and_of_the_store(context: A
     assert report.environments(context) == ("production",)
 
 
-def reading(reference: Histogram, now: Histogram) -> Any:
-    kept = SimpleNamespace(id=1, layout=7)
-    cells = {place: (n, 0) for place, n in now.counts.items()}
-    reader = SimpleNamespace(
-        baseline=lambda *_: (7, reference.counts, reference.sums),
-        store=SimpleNamespace(names=SimpleNamespace(layout=lambda _: reference.layout)),
-        totals=lambda *_: {1: [cells]},
-    )
-    return SimpleNamespace(reader=reader, counted=lambda *_: [kept], window=NOW_HOUR)
-
-
-def row(name: str, kind: str) -> FeatureDrift:
-    return FeatureDrift(name, kind, 0, 0, None, None, None, None, None, "", "")
-
-
 def test_a_category_has_a_bar_for_each_value_and_one_for_the_rest() -> None:
     layout = bins.Layout(kind="categories", values=tuple(f"v{i}" for i in range(40)))
     before = Histogram(layout, {i: 100 - i for i in range(40)} | {bins.MISSING: 9}, {})
     now = Histogram(layout, {39: 10, bins.OTHER: 30, bins.MISSING: 4}, {})
-    found = drifting.distribution(reading(before, now), "m", [row("a", "number"), row("c", "category")], "c")
-    assert found is not None
+    found = drifting.pictured("c", "category", before, now)
     assert found.feature == "c"
     assert (found.labels[0], found.labels[-1], len(found.labels)) == ("v0", "other", drifting.BARS + 1)
     assert sum(found.reference) == pytest.approx(1)
@@ -137,16 +121,14 @@ def test_a_category_has_a_bar_for_each_value_and_one_for_the_rest() -> None:
 
 def test_bins_of_numbers_are_named_by_their_edges_in_order() -> None:
     layout = bins.Layout(edges=(1.0, 2.5))
-    found = drifting.distribution(
-        reading(Histogram(layout, {0: 1, 1: 2, 2: 1}, {}), Histogram(layout, {2: 4}, {})),
-        "m",
-        [row("x", "number")],
-        "?",
-    )
-    assert found is not None
+    found = drifting.pictured("x", "number", Histogram(layout, {0: 1, 1: 2, 2: 1}, {}), Histogram(layout, {2: 4}, {}))
     assert found.labels == ("< 1", "< 2.5", "≥ 2.5")
     assert (found.reference, found.current) == ((0.25, 0.5, 0.25), (0.0, 0.0, 1.0))
 
 
-def test_no_feature_no_distribution() -> None:
-    assert drifting.distribution(reading(Histogram(bins.SCORE, {}, {}), Histogram(bins.SCORE, {}, {})), "m", []) is None
+def test_many_bins_are_drawn_in_neighbouring_groups_that_add_up() -> None:
+    scores = Histogram(bins.SCORE, dict.fromkeys(range(150), 2), {})
+    found = drifting.pictured("(score)", "number", scores, Histogram(bins.SCORE, {149: 7}, {}))
+    assert len(found.labels) <= 2 * drifting.BARS
+    assert sum(found.reference) == pytest.approx(1)
+    assert found.current[-1] == 1

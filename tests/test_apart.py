@@ -165,6 +165,46 @@ def test_the_rows_as_they_stood(context: Any) -> None:
         asked(context, Half(window=SECOND), as_of=0)
 
 
+# -- on the page of a model
+
+
+def detailed(context: Any, window: Window, feature: str = "") -> Any:
+    return report.detail(context, "scorer", window, feature=feature, now=fakes.NOW)
+
+
+def test_the_page_of_a_model_shows_the_rows_of_the_command_line_step_by_step(context: Any, raw: Rows) -> None:
+    found = detailed(context, SECOND)
+    plain = asked(context, Half(window=SECOND))
+    assert found.drifts.reference == plain.reference
+    assert [replace(row, daily=(), step=0) for row in found.features] == list(plain.rows)
+    rows = {row.feature: row for row in found.features}
+    assert {row.step for row in rows.values() if row.daily} == {HOUR}
+    before = raw.between(BEGIN, MIDDLE).numbers["normal"]
+    for hour, effect in enumerate(rows["normal"].daily):
+        now = raw.between(MIDDLE + hour * HOUR, MIDDLE + (hour + 1) * HOUR).numbers["normal"]
+        assert effect == pytest.approx(stats.wasserstein_distance(before, now) / before.std(), abs=0.005)
+    assert len(rows["(prediction)"].daily) == 6
+    assert rows["(label)"].daily == ()
+
+
+@pytest.mark.parametrize(
+    ("feature", "column"), [("card", "card"), ("(prediction)", "predicted"), ("(label)", "actual")]
+)
+def test_a_chosen_row_is_drawn_as_shares_of_its_rows(context: Any, raw: Rows, feature: str, column: str) -> None:
+    found = detailed(context, SECOND, feature).distribution
+    assert found.feature == feature
+    for drawn, since in ((found.reference, BEGIN), (found.current, MIDDLE)):
+        values = getattr(raw.between(since, since + 6 * HOUR), column)
+        shares = {label: float(np.mean(values == label)) for label in found.labels}
+        assert dict(zip(found.labels, drawn, strict=True)) == pytest.approx(shares)
+
+
+def test_what_moved_most_is_drawn_where_nothing_is_chosen(context: Any) -> None:
+    found = detailed(context, SECOND)
+    assert found.distribution.feature == found.features[0].feature
+    assert report.detail(context, "shop", SECOND, now=fakes.NOW).distribution is None
+
+
 # -- what cannot be compared
 
 
