@@ -379,6 +379,13 @@ class Measures:
                 self.corrections, component, signal, self.filters.environment)  # fmt: skip
         return found
 
+    def left_out_of(self, components: Sequence[str]) -> tuple[Correction, ...]:
+        """What left the counts of components in the page's window, or in the longest window of an objective."""
+        longest = max((one.seconds for one in self.config.objectives if one.component in components),
+                      default=WINDOW_SECONDS)  # fmt: skip
+        since = min(self.window.since, self.end - max(longest, WINDOW_SECONDS))
+        return corrections.within(self.corrections, components, self.filters.environment, since, self.end)
+
     def _is_corrected(self, one: Asked, windows: Sequence[Span]) -> bool:
         out = self.left_out(one.component, one.signal.name)
         return bool(out) and any(overlap(out, *window) for window in windows)

@@ -95,11 +95,11 @@ def delay(
 
 def _fires(counts: list[Any], before: int, rule: Rule, above: float, evidence: int) -> Any:
     """Whether a rule fires at the end of each bucket of the break, by run: both error ratios above a limit."""
-    over, enough = None, None
-    for seconds in (rule.long, rule.short):
-        width = max(1, seconds // BUCKET)
-        total, bad = (one[:, before + 1 :] - one[:, before + 1 - width : -width] for one in counts)
-        burning = bad > above * total
-        over = burning if over is None else over & burning
-        enough = bad >= evidence if enough is None else enough
-    return over & enough
+    long, short = (_rolling(counts, before, seconds // BUCKET) for seconds in (rule.long, rule.short))
+    return (long[1] > above * long[0]) & (short[1] > above * short[0]) & (long[1] >= evidence)
+
+
+def _rolling(counts: list[Any], before: int, width: int) -> tuple[Any, Any]:
+    """Events, and bad ones, of the last `width` buckets at the end of each bucket of the break."""
+    total, bad = (one[:, before + 1 :] - one[:, before + 1 - width : -width] for one in counts)
+    return total, bad

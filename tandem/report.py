@@ -16,6 +16,7 @@ from tandem import (
     delivery_json,
     drifting,
     explaining,
+    joint,
     judged,
     quality_json,
     segmented,
@@ -115,7 +116,7 @@ def overview(
     then = against.earlier(measures, compare, cells)
     if then:
         shown = {key: then.cell(key, cell, cells[key]) for key, cell in shown.items()}
-    rows = _rows(chosen, shown)
+    rows = _rows(measures.config, chosen, shown, cells)
     step = step_for(window.since, window.until, SPARK)
     changes = _changes(measures, window, [one.name for one in chosen], environment)
     sparks, lines = _drawn(measures, cells)
@@ -167,16 +168,21 @@ def _judged(cells: Iterable[Cell]) -> list[State]:
     return [cell.state for cell in cells if cell.objective is not None]
 
 
-def _rows(chosen: Sequence[Component], shown: Mapping[tuple[str, str], Cell]) -> tuple[Row, ...]:
+def _rows(
+    config: Config, chosen: Sequence[Component], shown: Mapping[tuple[str, str], Cell],
+    answers: Mapping[tuple[str, str], Answer],
+) -> tuple[Row, ...]:  # fmt: skip
     rows = []
     for product in dict.fromkeys(one.product for one in chosen):
         mine = [one for one in chosen if one.product == product]
-        for service, model in _pairs([c for c in mine if c.kind == "service"], [c for c in mine if c.kind == "model"]):
+        both = joint.pairs([c for c in mine if c.kind == "service"], [c for c in mine if c.kind == "model"])
+        for service, model in both:
             system = {s: shown[service, s] for s in SYSTEM if (service, s) in shown}
             models = {_column(s): shown[model, s] for s in ("error", *MODEL) if (model, s) in shown}
             version = next((cell.version for cell in models.values() if cell.version), "")
             state = worst(_judged([*system.values(), *models.values()]))
-            rows.append(Row(product, state, service, system, model, version, models))
+            together = joint.joint(config, product, service, model, answers)
+            rows.append(Row(product, state, service, system, model, version, models, together))
     return tuple(sorted(rows, key=lambda row: (STATES.index(row.state), -_trouble(row), row.product, row.service)))
 
 
@@ -185,20 +191,6 @@ def _trouble(row: Row) -> float:
     left = [cell.objective.budget_left for cell in (*row.system.values(), *row.models.values())
             if cell.objective and cell.objective.budget_left is not None]  # fmt: skip
     return -min(left, default=1.0)
-
-
-def _pairs(services: Sequence[Component], models: Sequence[Component]) -> list[tuple[str, str]]:
-    """Each service with the model that depends on it, or the next one of its product; what is left stands alone."""
-    left = list(models)
-    pairs: list[tuple[str, str]] = []
-    for service in services:
-        match = next((model for model in left if service.name in model.depends_on), None)
-        if match is None and len(services) - len(pairs) <= len(left):
-            match = left[0]
-        if match is not None:
-            left.remove(match)
-        pairs.append((service.name, match.name if match else ""))
-    return pairs + [("", model.name) for model in left]
 
 
 def _attention(shown: Mapping[tuple[str, str], Cell], kinds: Mapping[str, str], kind: str) -> int:
@@ -476,6 +468,8 @@ def detail(
         compared=compare, distribution=drifting.distribution(stored, rows, feature),
         served=drifting.served(measures, component) if mine.kind == "model" else (),
         model=model, mixed=_mixed(measures, answers, compare),
+        joint=joint.of_components(_whole(measures), [component])[component],
+        corrections=measures.left_out_of([component]),
     )  # fmt: skip
 
 
@@ -624,7 +618,8 @@ def show(
 
 
 def _shown(measures: Measures, components: Sequence[Component], delivery: bool) -> list[dict[str, Any]]:
-    answers = [shows.answer(measures, one, _cell) for one in components]
+    joints = joint.of_components(_whole(measures), [one.name for one in components])
+    answers = [shows.answer(measures, one, _cell, joints[one.name]) for one in components]
     if not delivery:
         return answers
     found = delivered.delivered(_whole(measures), components)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from tandem.price import Noticed
 
 if TYPE_CHECKING:
+    from tandem.corrections import Correction
+    from tandem.joint import Joint
     from tandem.modelled import Modelled
 
 State = Literal["ok", "at risk", "breached", "unknown"]
@@ -162,6 +164,8 @@ class Row:
     model: str
     version: str
     models: Mapping[str, Cell]
+    joint: Joint | None = None
+    """What the two promise together; None where either half promises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,3 +442,7 @@ class Detail:
     """The quality of a model and what it is read from; None for a service."""
     mixed: Mapping[str, tuple[Mixed, ...]] = field(default_factory=dict)
     """Mix or real of each signal that segments cut, against the window that is compared with."""
+    joint: tuple[Joint, ...] = ()
+    """What it promises together with each of its partners."""
+    corrections: tuple[Correction, ...] = ()
+    """What left the counts of its objectives inside the window or the longest of their own, oldest first."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from tandem import bins, quality_json, standing, times
+from tandem import bins, joint, quality_json, standing, times
 from tandem.config import Component
+from tandem.corrections import Correction
+from tandem.joint import Joint
 from tandem.measure import Answer, Measures
 from tandem.records import Event, Histogram
 from tandem.shown import Cell, worst
@@ -14,8 +17,10 @@ from tandem.shown import Cell, worst
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-def answer(measures: Measures, component: Component, cell: Callable[[Measures, Answer], Cell]) -> dict[str, Any]:
-    """All that is known of one component over the window."""
+def answer(
+    measures: Measures, component: Component, cell: Callable[[Measures, Answer], Cell], joints: Sequence[Joint] = ()
+) -> dict[str, Any]:
+    """All that is known of one component over the window; `joints` are what it promises together with others."""
     answers = measures.answers(measures.asked([component.name]))
     cells = [cell(measures, one) for one in answers]
     window = measures.window
@@ -31,7 +36,13 @@ def answer(measures: Measures, component: Component, cell: Callable[[Measures, A
         "versions": versions(measures, component.name),
         "samples": samples(measures, component.name),
         "events": [_event(measures, *pair) for pair in _events(measures, component.name)],
+        "joint": [joint.json(one) for one in joints],
+        "corrections": [_correction(one) for one in measures.left_out_of([component.name])],
     }
+
+
+def _correction(one: Correction) -> dict[str, Any]:
+    return asdict(one) | {"since": times.text(one.since), "until": times.text(one.until)}
 
 
 def _signal(measures: Measures, found: Answer, cell: Cell) -> dict[str, Any]:
