@@ -24,7 +24,15 @@ from tandem.records import Event, Fact, Finding, Histogram, Outcome, Page, Ratio
 
 FAILING_NAMES = 5
 """How many names of failing tests an event carries."""
+NAMED_TESTS = 20
+"""How many tests of a suite that failed or were flaky get an event of their own."""
 _NAME_LENGTH = 200
+_COMMITS = {
+    "commit", "commit_sha", "git.commit", "git.commit.id", "git_commit", "git_sha", "ci_commit_sha", "github_sha",
+    "revision", "vcs.revision", "build.vcs.number", "sha",
+}  # fmt: skip
+"""Names of properties that hold the commit a suite ran on, in small letters."""
+_SHA = re.compile(r"[0-9a-f]{7,64}")
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _ROOT = re.compile(r"<testsuites?[\s/>]")
@@ -44,12 +52,18 @@ ABOUT = About(
         "flaky": "tests that failed and then passed (on events)",
         "skipped": "tests that were skipped (on events)",
         "failed_tests": "up to five names of tests that failed in the end (on events)",
+        "test": "the test, on the event of one that failed or was flaky",
+        "result": '"failed" or "flaky", on the event of a test',
+        "lost": "seconds of a test's tries that failed, on its event",
+        "of": "the key of the suite's run, on the event of a test",
     },
     files=("JUnit XML, also compressed",),
     limits=(
         "A file of more than 20 MB, with a DTD, or nested more than 100 deep is refused; the rest of a folder is read.",
         "The totals in a file's attributes are not used: tests are counted.",
         "The same name twice in a suite is one test tried again: its last try counts; it is flaky where that passed.",
+        f"Of a suite at most {NAMED_TESTS} tests that failed or were flaky have an event of their own.",
+        "The commit is known where a property of the suite or of the file states it, such as GIT_COMMIT.",
         "A byte-identical copy counts once, wherever it lies; a file that vanishes keeps its contribution.",
     ),
     status={"passed": "good", "failure": "bad", "error": "bad", "skipped": "excluded"},
@@ -153,8 +167,11 @@ class _Suite:
     timestamp: str
     whole: bool
     """Whether it is <testsuites>, the whole file."""
+    commit: str = ""
     tries: dict[tuple[str, str], list[Result]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
+    took: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    """Seconds of each try of a test, 0 where unknown."""
 
     def results(self) -> dict[tuple[str, str], Result]:
         """What became of each distinct test in the end."""
@@ -238,7 +255,9 @@ def _page(item: Item, config: Config, digest: str) -> Page:
         names[suite.name] += 1
         again = f"#{names[suite.name]}" if names[suite.name] > 1 else ""
         records += _facts(suite, ts, item)
-        records.append(_event(suite, ts, item, f"{digest[:16]}:{suite.name}{again}"))
+        key = f"{digest[:16]}:{suite.name}{again}"
+        records.append(_event(suite, ts, item, key))
+        records += _tests(suite, ts, item, key, report)
     return Page(records, slice=Slice(f"junit:{digest}", digest + report.settings), findings=report.findings())
 
 
@@ -260,6 +279,8 @@ def _suites(report: _Report) -> list[_Suite]:
         parents.pop()
         if tag == "testcase" and around:
             _case(element, around[-1], report)
+        elif tag == "property" and around and _in_properties(parents):
+            _property(element, around[-1])
         elif tag in _SUITES:
             around.pop()
         if parents and parents[-1].tag.rpartition("}")[2] in _SUITES:
@@ -272,14 +293,29 @@ def _entered(element: Element, outer: _Suite | None, *, whole: bool) -> _Suite:
     # The name of <testsuites> is the folder or the command: it names only the cases that lie directly in it.
     prefix = outer.name if outer and not outer.whole else ""
     name = "/".join(part for part in (prefix, element.get("name", "")) if part)
-    return _Suite(name, element.get("timestamp") or (outer.timestamp if outer else ""), whole)
+    commit = outer.commit if outer else ""
+    return _Suite(name, element.get("timestamp") or (outer.timestamp if outer else ""), whole, commit)
+
+
+def _in_properties(parents: Sequence[Element]) -> bool:
+    """Whether a property is the suite's own, not that of one of its tests."""
+    tags = [parent.tag.rpartition("}")[2] for parent in parents[-2:]]
+    return len(tags) == 2 and tags[1] == "properties" and tags[0] in _SUITES
+
+
+def _property(element: Element, suite: _Suite) -> None:
+    stated = (element.get("value") or element.text or "").strip().lower()
+    if element.get("name", "").strip().lower() in _COMMITS and _SHA.fullmatch(stated):
+        suite.commit = stated
 
 
 def _case(element: Element, suite: _Suite, report: _Report) -> None:
     children = {child.tag.rpartition("}")[2] for child in element}
     result = _result(children, element.get("status", ""))
-    suite.tries.setdefault((element.get("classname", ""), element.get("name", "")), []).append(result)
+    test = (element.get("classname", ""), element.get("name", ""))
+    suite.tries.setdefault(test, []).append(result)
     seconds = report.seconds(element.get("time"))
+    suite.took.setdefault(test, []).append(seconds or 0.0)
     if seconds is not None and result != "skipped":
         suite.seconds.append(seconds)
 
@@ -349,7 +385,27 @@ def _event(suite: _Suite, ts: int, item: Item, key: str) -> Event:
     }
     labels = labels_of({**dict(_labels(suite, item)), **told})
     title = f"{suite.name}: {said}" if suite.name else said
-    return Event("test_run", key, ts, outcome=outcome, title=title, labels=labels)
+    return Event("test_run", key, ts, outcome=outcome, commit=suite.commit, title=title, labels=labels)
+
+
+def _tests(suite: _Suite, ts: int, item: Item, run: str, report: _Report) -> list[Event]:
+    """An event for each test that failed or was flaky; a broken suite names the first of them only."""
+    results = suite.results()
+    wanted = [test for result in ("flaky", "failed") for test, found in results.items() if found == result]
+    if len(wanted) > NAMED_TESTS:
+        report.said["remark", f"{NAMED_TESTS} tests that failed are named, the others of their suite are counted"] += 1
+    return [_test(suite, test, results[test], ts, item, run) for test in wanted[:NAMED_TESTS]]
+
+
+def _test(suite: _Suite, test: tuple[str, str], result: Result, ts: int, item: Item, run: str) -> Event:
+    tries = suite.took.get(test, [])
+    lost = sum(tries) if result == "failed" else sum(tries[:-1])
+    told = {"test": _shown(test), "result": result, "of": run, "lost": f"{lost:.3f}"}
+    name = hashlib.sha256("\0".join(test).encode("utf-8", "replace")).hexdigest()[:12]
+    title = f"{_shown(test)} {'failed' if result == 'failed' else 'failed, then passed'}"
+    labels = labels_of({**dict(_labels(suite, item)), **told})
+    outcome: Outcome = "bad" if result == "failed" else "good"
+    return Event("test_run", f"{run}:{name}", ts, outcome=outcome, commit=suite.commit, title=title, labels=labels)
 
 
 def _labels(suite: _Suite, item: Item) -> tuple[tuple[str, str], ...]:

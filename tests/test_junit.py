@@ -42,7 +42,12 @@ def values(page: Page, signal: str) -> dict[tuple[str, int], Any]:
 
 
 def runs(page: Page) -> list[Event]:
-    return [record for record in page.records if isinstance(record, Event)]
+    return [record for record in page.records if isinstance(record, Event) and "test" not in dict(record.labels)]
+
+
+def named(page: Page) -> list[tuple[str, str, str]]:
+    told = [dict(record.labels) for record in page.records if isinstance(record, Event)]
+    return [(labels["test"], labels["result"], labels["lost"]) for labels in told if "test" in labels]
 
 
 def reasons(page: Page) -> list[str]:
@@ -342,3 +347,58 @@ def test_its_example_loads(tmp_path: Path, uncommented: bool) -> None:
     (source,) = parse(components + text, tmp_path / "tandem.toml").sources
     assert source.config.path == tmp_path / "exports/junit/*.xml"
     assert source.common.timezone == ("Europe/Berlin" if uncommented else None)
+
+
+# -- the tests that failed or flaked
+
+
+def test_a_test_that_failed_or_flaked_has_an_event_of_its_run(tmp_path: Path) -> None:
+    cases = (
+        '<testcase classname="m" name="a" time="1.5"/><testcase classname="m" name="a" time="0.5"/>'
+        '<testcase classname="m" name="b" time="0.25"><failure/></testcase>'
+        '<testcase classname="m" name="c" time="9"/>'
+        '<testcase classname="m" name="d" time="2"><flakyFailure/></testcase>'
+        '<testcase classname="m" name="e"><skipped/></testcase>'
+    )
+    page = parsed(written(tmp_path / "r.xml", cases))
+    assert named(page) == [("m.a", "flaky", "1.500"), ("m.d", "flaky", "0.000"), ("m.b", "failed", "0.250")]
+    (run,) = runs(page)
+    tests = [record for record in page.records if isinstance(record, Event) and record is not run]
+    assert {dict(one.labels)["of"] for one in tests} == {run.key}
+    assert [one.outcome for one in tests] == ["good", "good", "bad"]
+    assert len({one.key for one in tests}) == 3
+    assert {(one.ts, dict(one.labels)["suite"], dict(one.labels)["file"]) for one in tests} == {(run.ts, "s", "r.xml")}
+
+
+def test_a_broken_suite_names_few_tests_and_says_so(tmp_path: Path) -> None:
+    cases = "".join(f'<testcase name="t{n}"><failure/></testcase>' for n in range(500))
+    page = parsed(written(tmp_path / "r.xml", cases + '<testcase name="z"/><testcase name="z"/>'))
+    assert len(named(page)) == junit.NAMED_TESTS
+    assert named(page)[0][:2] == ("z", "flaky")
+    assert any("are named" in reason for reason in reasons(page))
+    assert counted(tmp_path, cases)[0] == Ratio(0, 500)
+
+
+@pytest.mark.parametrize(
+    ("properties", "commit"),
+    [
+        ('<properties><property name="GIT_COMMIT" value="0123456789ABCDEF0123456789abcdef01234567"/></properties>',
+         "0123456789abcdef0123456789abcdef01234567"),
+        ('<properties><property name="revision">1234567</property></properties>', "1234567"),
+        ('<properties><property name="GIT_COMMIT" value="main"/></properties>', ""),
+        ('<testcase name="x"><properties><property name="commit" value="1234567"/></properties></testcase>', ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_commit_is_what_a_property_states(tmp_path: Path, properties: str, commit: str) -> None:
+    page = parsed(written(tmp_path / "r.xml", properties + '<testcase name="a"><failure/></testcase>'))
+    assert {record.commit for record in page.records if isinstance(record, Event)} == {commit}
+
+
+def test_a_commit_of_the_file_holds_for_its_suites(tmp_path: Path) -> None:
+    path = tmp_path / "r.xml"
+    path.write_text(
+        '<testsuites><properties><property name="CI_COMMIT_SHA" value="abcdef1"/></properties>'
+        '<testsuite name="s" timestamp="2026-11-02T10:00:00Z"><testcase name="a"/></testsuite></testsuites>'
+    )
+    assert [run.commit for run in runs(parsed(path))] == ["abcdef1"]
