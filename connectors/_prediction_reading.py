@@ -14,6 +14,7 @@ import numpy as np
 
 from connectors._prediction_files import LogFile, Slices, files_of, hash_of, identity_of, short
 from connectors._prediction_layouts import Layouts
+from connectors._prediction_schema import changes, remembered, tables, taken_back
 from tandem import times
 from tandem.child import Child, Refused
 from tandem.connect import Pull, SourceDown, SourceRefused
@@ -40,6 +41,7 @@ class Reading:
     pull: Pull
     findings: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     stamps: dict[str, list[Any]] = field(default_factory=dict)
+    schema: dict[str, Any] = field(default_factory=dict)
 
     def pages(self, files: list[LogFile]) -> Iterator[Page]:
         """All pages of the pull."""
@@ -132,6 +134,7 @@ class Reading:
             self._look(child, one)
         join = self._joined(child, spec, [one for one in bodies if not one.refused], label_files)
         good = [one for one in bodies if not one.refused]
+        yield from self._schema(good)
         spec = replace(spec, classes=join.classes, positive=self._positive(join.classes))
         made = Layouts(self, child, spec, good, join)
         spec, pages = made.make()
@@ -148,11 +151,22 @@ class Reading:
             self.pull.progress(f"reading {one.name}", number / len(good))
             left_out = join.left_out(number)
             marks = [one.content, short(json.dumps([self._settings(), layouts, spec.positive])),
-                     digest_of_labels(join.labels[number], join.classes, left_out)]  # fmt: skip
+                     digest_of_labels(join.labels[number], join.classes, left_out, join.known[number])]  # fmt: skip
             if counted.has(one, marks, labels_count=not broken_labels):
                 continue
             piece = Slice(counted.slice_of(one), ":".join(marks))
-            yield from self._piece(child, spec, one, piece, left_out, join.labels[number])
+            yield from self._piece(child, spec, one, piece, left_out, join.labels[number], join.known[number])
+
+    def _schema(self, files: Sequence[LogFile]) -> Iterator[Page]:
+        """The columns that changed from file to file."""
+        state = self.pull.state if isinstance(self.pull.state, dict) else {}
+        before, component = state.get("schema"), self.config.common.component[0]
+        some = tables(files, before)
+        found = changes(some, component)
+        self.schema = remembered(some, found)
+        events = [*found, *taken_back(before, found, component)]
+        if events:
+            yield Page(events)
 
     def _look(self, child: Child, one: LogFile) -> None:
         try:
@@ -227,14 +241,14 @@ class Reading:
         return max(classes, default="1")
 
     def _piece(
-        self, child: Child, spec: Spec, one: LogFile, piece: Slice, left_out: Array, labels: Array
+        self, child: Child, spec: Spec, one: LogFile, piece: Slice, left_out: Array, labels: Array, known: Array
     ) -> Iterator[Page]:
         """The pages of one file; nothing of a file that turns out to be unusable on the way."""
         of = Series("", component=self.config.common.component[0])
         batches: list[Batch] = []
         cells = part = 0
         try:
-            for batch in summarise(child, one.path, spec, of, left_out, labels):
+            for batch in summarise(child, one.path, spec, of, left_out, labels, known):
                 batches.append(batch)
                 cells += len(batch.columns["ts"])
                 if cells > CELLS:
@@ -253,8 +267,10 @@ class Reading:
         ahead = [one.identity.next for one in (*counted.bodies, *labels) if one.identity and one.identity.next]
         changed = any(one.refused.startswith("changed while") for one in files)
         state = {"quiet": "" if changed else quiet, "next": min(ahead, default=None), "files": self.stamps}
-        if len(json.dumps(state)) > STATE:
-            state["files"] = {}
+        state["schema"] = self.schema
+        for least in ("schema", "files"):
+            if len(json.dumps(state)) > STATE:
+                state[least] = {}
         return state
 
     def _told(self) -> list[Finding]:

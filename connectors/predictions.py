@@ -29,7 +29,18 @@ from tandem.values import same_classes
 
 ABOUT = About(
     reads="Prediction logs as Parquet, CSV or JSON Lines: a file, a folder or a glob; plain, gzip, bzip2, xz or zstd.",
-    signals=("outcome", "error", "score", "feature", "prediction", "volume", "valid_rows", "label_coverage"),
+    signals=(
+        "outcome",
+        "error",
+        "score",
+        "feature",
+        "prediction",
+        "volume",
+        "valid_rows",
+        "label_coverage",
+        "label_age",
+    ),
+    events=("schema_change",),
     files=("*.parquet", "*.csv", "*.jsonl", "*.ndjson", "and these compressed"),
     limits=(
         "No ids are stored: repeated ids are found among the files that are there.",
@@ -38,6 +49,7 @@ ABOUT = About(
         'Labels and ids compare as normalised text: 1, 1.0 and "1" are one, True and true are one.',
         "Class labels true and 1, false and 0 are one where a log writes both and no other class.",
         "Ids compare by 128 bits of hash: below 1e-20 that two of a billion ids are taken for one.",
+        "A column is compared with that of the file before, of the same format; in JSON Lines none vanishes.",
         'valid_rows named "<feature>:<reason>" counts only the rows with that fault: its denominator is volume.',
         "A number is out of range a tenth of the reference's range outside it, and wherever its sign is a new one.",
         "score of a multiclass model is the score of the predicted class: one histogram, not one per class.",

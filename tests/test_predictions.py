@@ -13,7 +13,7 @@ import tomllib
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,10 @@ from sklearn import metrics
 from connectors import predictions
 from connectors._files import item as item_at
 from tandem import scores
-from tandem.bins import MISSING, OTHER, SCORE, Layout
+from tandem.bins import DURATION, MISSING, OTHER, SCORE, Layout
 from tandem.child import Child, Refused
 from tandem.connect import Common, Given, Pull, SourceDown, SourceRefused
-from tandem.records import BUCKET, HOUR, Baseline, Batch, Histogram, Page
+from tandem.records import BUCKET, HOUR, Baseline, Batch, Event, Histogram, Page
 from tandem.summarise import hashes
 
 T0 = 1_790_000_000 // HOUR * HOUR
@@ -70,6 +70,7 @@ class Shelf:
         self.state: Any = None
         self.findings: list[Any] = []
         self.parts: dict[str, set[int]] = {}
+        self.events: dict[str, Event] = {}
 
     def pull(self, until: int = FAR, now: int | None = None, keep: bool = True) -> Pull:
         return Pull(
@@ -109,6 +110,8 @@ class Shelf:
                 self.baselines.append(record)
                 key = (record.series.component, record.series.signal, record.series.name)
                 self.layouts[key] = record.histogram.layout
+            elif isinstance(record, Event):
+                self.events[record.key] = record
             else:
                 assert isinstance(record, Batch)
                 assert into is not None
@@ -278,6 +281,8 @@ def reference(rows: list[dict[str, Any]], shelf: Shelf, features: list[str], tas
                     moments(("error", "absolute", version, segment, five), abs(e), layout.digits or 0)
                     target = shelf.layouts["model", "error", "target"].digits or 0
                     moments(("error", "target", version, segment, five), label, target)
+                    if label:
+                        moments(("error", "relative", version, segment, five), abs(e / label), 9)
             else:
                 actual = text(label)
                 if actual is not None:
@@ -407,6 +412,36 @@ def test_labels_are_seen_when_they_are_known(tmp_path: Path) -> None:
     assert sum(confusion(shelf).values()) == 4
     again(shelf, tmp_path, until=T0 + 1500, **given)
     assert sum(confusion(shelf).values()) == 5
+
+
+def test_the_age_of_a_label_lies_in_the_bucket_of_its_prediction(tmp_path: Path) -> None:
+    write(tmp_path / "log.parquet", [{**row, "label": None} for row in plain(10)])
+    known = {0: 90, 1: 4000, 2: 86400, 3: -50}  # seconds after the prediction; one was known before it
+    labels = [{"id": f"p{i}", "label": 1, "known": plain(10)[i]["ts"] + timedelta(seconds=age)}
+              for i, age in known.items()]  # fmt: skip
+    write(tmp_path / "labels.parquet", labels)
+    given = {**SMALL, "labels": "labels.parquet", "path": "log.parquet", "label_time": "known"}
+    shelf = collected(tmp_path, **given)
+    facts = {key: values for key, values in shelf.total().items() if key[0] == "label_age" and key[3] == ""}
+    assert sum(n for n, _ in facts.values()) == 4
+    assert sum(total for _, total in facts.values()) == (90 + 4000 + 86400) * 10**6
+    wanted = Counter(
+        (int(plain(10)[i]["ts"].timestamp()) // BUCKET * BUCKET, bisect_left(DURATION.edges, max(age, 0)))
+        for i, age in known.items()
+    )
+    found: Counter[tuple[int, int]] = Counter()
+    for key, (n, _) in facts.items():
+        found[key[4], key[5]] += n
+    assert found == wanted
+    write(tmp_path / "labels.parquet", [{**row, "known": row["known"] + timedelta(days=3)} for row in labels])
+    again(shelf, tmp_path, **given)
+    moved = [values for key, values in shelf.total().items() if key[0] == "label_age" and key[3] == ""]
+    assert sum(total for _, total in moved) == (90 + 4000 + 86400 + 3 * 3 * 86400 + 3 * 86400 - 50) * 10**6
+
+
+def test_labels_that_state_no_time_have_no_age(tmp_path: Path) -> None:
+    write(tmp_path / "log.parquet", plain(10))
+    assert not [key for key in collected(tmp_path, **SMALL).total() if key[0] == "label_age"]
 
 
 def test_last_label_wins_and_the_labels_log_goes_over_the_own(tmp_path: Path) -> None:
@@ -956,8 +991,9 @@ def test_errors_agree_with_scikit_learn(tmp_path: Path) -> None:
     shelf = collected(tmp_path, task="regression", **SMALL)
     truth, guess = [row["label"] for row in rows], [row["predicted"] for row in rows]
     found = {}
-    for name in ("error", "absolute", "target"):
-        digits = shelf.layouts["model", "error", "target" if name == "target" else ""].digits or 0
+    for name in ("error", "absolute", "target", "relative"):
+        layout = shelf.layouts["model", "error", "target" if name == "target" else ""]
+        digits = 9 if name == "relative" else layout.digits or 0
         facts = [values for key, values in shelf.total().items() if key[:2] == ("error", name)]
         n, sum_, squares = (sum(one[i] for one in facts) for i in range(3))
         found[name] = (n, sum_ / 10**digits, squares / 100**digits)
@@ -965,6 +1001,8 @@ def test_errors_agree_with_scikit_learn(tmp_path: Path) -> None:
     assert n == 2000
     assert found["absolute"][1] / n == pytest.approx(metrics.mean_absolute_error(truth, guess), rel=1e-9)
     assert math.sqrt(found["error"][2] / n) == pytest.approx(metrics.root_mean_squared_error(truth, guess), rel=1e-9)
+    theirs = metrics.mean_absolute_percentage_error(truth, guess)
+    assert found["relative"][1] / n == pytest.approx(theirs, rel=1e-6)
     spread = found["target"][2] - found["target"][1] ** 2 / n
     assert 1 - found["error"][2] / spread == pytest.approx(metrics.r2_score(truth, guess), rel=1e-9)
 

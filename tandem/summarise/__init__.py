@@ -23,7 +23,7 @@ from tandem.summarise.reference import REFERENCE_ROWS, VALUES, Made, Unmade, mad
 from tandem.summarise.spec import Feature, Look, Spec, text_of
 
 Array = np.ndarray[Any, Any]
-VERSION = "1"
+VERSION = "2"
 """Part of what tells two summaries of the same bytes apart; raised when the meaning of a number changes."""
 BY_RATE = 2_000_000
 """Bytes of a file for which a call may use one more second of CPU."""
@@ -52,6 +52,7 @@ def identify(
     given = {"path": str(path), "spec": text_of(spec), "labels": labels}
     left_out: list[Array] = []
     found: list[Array] = []
+    known: list[Array] = []
     head: dict[str, Any] = {}
     for told, arrays in child.ask("tandem.summarise.identity:child_identify", given, seconds=_seconds(path)):
         head = told
@@ -59,6 +60,7 @@ def identify(
             hashes.add(arrays["first"], arrays["second"], arrays["row"], number)
             left_out.append(arrays["left_out"])
             found.append(arrays["labels"])
+            known.append(arrays["known"])
     return Identity(
         rows=head["rows"],
         left_out=_joined(left_out, np.int64),
@@ -70,6 +72,7 @@ def identify(
         until=head["until"],
         next=head["next"],
         number=number,
+        known=_joined(known, np.int64),
     )
 
 
@@ -120,15 +123,18 @@ def extent(child: Child, path: Path, spec: Spec, left_out: Array, labels: Array)
     return (found[0], found[1]) if found else None
 
 
-def summarise(child: Child, path: Path, spec: Spec, of: Series, left_out: Array, labels: Array) -> Iterator[Batch]:
+def summarise(
+    child: Child, path: Path, spec: Spec, of: Series, left_out: Array, labels: Array, known: Array
+) -> Iterator[Batch]:
     """The facts of one file; `of` carries component and environment. Raises Refused before the first of them.
 
     `left_out`: sorted rows that do not count; `labels`: one per row of the file, indices of `spec.classes` with -1 for
-    none, or numbers with NaN for none. Equal series and buckets may come more than once: they add up. Facts wait on
-    disk until the file is read to its end: what breaks says nothing at all.
+    none, or numbers with NaN for none; `known`: when each label became known, 0 for unknown, or empty. Equal series
+    and buckets may come more than once: they add up. Facts wait on disk until the file is read to its end: what breaks
+    says nothing at all.
     """
     given = {"path": str(path), "spec": text_of(spec)}
-    arrays = {"left_out": left_out, "labels": labels}
+    arrays = {"left_out": left_out, "labels": labels, "known": known}
     with tempfile.SpooledTemporaryFile(HELD) as waiting:
         for head, columns in child.ask("tandem.summarise.counting:child_summarise", given, arrays, _seconds(path)):
             send(waiting, head, columns)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tandem import rows
-from tandem.bins import CATEGORIES, SCORE, Layout
+from tandem.bins import CATEGORIES, DURATION, SCORE, Layout
 from tandem.cells import (
     BUDGET,
     CHUNK,
@@ -40,8 +40,10 @@ Margins = Sequence[Margin]
 
 LOG_LOSS = Layout(digits=9)
 BRIER = Layout(digits=12)
+RELATIVE = Layout(digits=9)
 ABSENT = "(missing)"
 """Text of a missing segment value."""
+MOMENTS = ("error", "absolute", "target", "relative")
 REASONS = ("missing", "out of range", "unseen category", "wrong type")
 LARGEST = 2.0**90
 """Quanta of the largest number that is summed; a larger one counts as missing, and as out of range."""
@@ -57,18 +59,19 @@ def child_summarise(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> It
     features = [one.column for one in spec.features if one.column in opened.kinds or opened.format == "json"]
     needed = [spec.time, spec.prediction, *spec.keys]
     wanted = list(dict.fromkeys([*opened.wanted(needed), *features]))
-    counting = _Counting(spec, frozenset(features))
+    counting = _Counting(spec, frozenset(features), aged=bool(arrays["known"].size))
     for part in opened.parts(wanted):
         kept = part.kept(arrays["left_out"])
         if kept is None or kept.size:
-            yield from counting.part(part, kept, part.own(arrays["labels"]))
+            known = part.own(arrays["known"]) if arrays["known"].size else None
+            yield from counting.part(part, kept, part.own(arrays["labels"]), known)
     yield from counting.flush()
 
 
 class Leaf:
     """The tables of one set of segment columns."""
 
-    def __init__(self, spec: Spec, columns: tuple[str, ...], margins: Sequence[tuple[str, ...]]) -> None:
+    def __init__(self, spec: Spec, columns: tuple[str, ...], margins: Sequence[tuple[str, ...]], aged: bool) -> None:
         self.columns = columns
         hourly = [one for one in (*spec.features, spec.predicted) if one is not None]
         widths = [bin_numbers(one.layout).size for one in hourly]
@@ -80,7 +83,7 @@ class Leaf:
         self.predicted = (
             Table("prediction", self.hours, widths[-1], sums=_is_number(spec.predicted)) if spec.predicted else None
         )
-        self.fives = Groups(BUCKET, columns, margins, _capacity(32 + 16 * _width_of_fives(spec)))
+        self.fives = Groups(BUCKET, columns, margins, _capacity(32 + 16 * _width_of_fives(spec, aged)))
         self.rows = Table("rows", self.fives, 4)
         self.faults = Sparse("faults", self.fives, len(REASONS) * (len(spec.features) + 2))
         self.score = (
@@ -90,11 +93,12 @@ class Leaf:
         self.log_loss = Table("log_loss", self.fives, 1, squares=True) if losses else None
         self.brier = Table("brier", self.fives, 1, squares=True) if losses else None
         self.outcome = Sparse("outcome", self.fives, max(1, len(spec.classes)) ** 2)
+        self.ages = Table("label_age", self.fives, len(DURATION.edges) + 1, sums=True) if aged else None
         self.error: Table | None = None
         self.moments: dict[str, Table] = {}
         if spec.error is not None:
             self.error = Table("error", self.fives, len(spec.error.edges) + 1, sums=True)
-            self.moments = {name: Table(name, self.fives, 1, squares=True) for name in ("error", "absolute", "target")}
+            self.moments = {name: Table(name, self.fives, 1, squares=True) for name in MOMENTS}
 
     def both(self) -> tuple[Groups, Groups]:
         """The hours and the five minutes."""
@@ -113,27 +117,28 @@ def _score_labels(spec: Spec) -> int:
     return len(spec.classes) + 1 if spec.task == "binary" else 1
 
 
-def _width_of_fives(spec: Spec) -> int:
+def _width_of_fives(spec: Spec, aged: bool) -> int:
     scores = _score_labels(spec) * (SCORE_BINS + 1) if spec.score else 0
-    return scores + (len(spec.error.edges) if spec.error else 0) + 16
+    return scores + (len(DURATION.edges) + 1 if aged else 0) + (len(spec.error.edges) if spec.error else 0) + 16
 
 
 class _Counting:
     """Adds the parts of a file to the tables, and empties them when they are full."""
 
-    def __init__(self, spec: Spec, present: frozenset[str]) -> None:
+    def __init__(self, spec: Spec, present: frozenset[str], *, aged: bool = False) -> None:
         self.spec = spec
         self.present = present
         self.words: dict[str, dict[str, int]] = {"": {"": 0}}
-        self.leaves = [Leaf(spec, columns, margins) for columns, margins in leaves(spec.segments).items()]
+        self.leaves = [Leaf(spec, columns, margins, aged) for columns, margins in leaves(spec.segments).items()]
         self.grids = {one.column: Grid(one.layout) for one in spec.features if one.layout.kind == "edges"}
         self.quanta = {
             one.column: Quanta(one.layout.digits or 0) for one in spec.features if one.layout.digits is not None
         }
         self.score_grid, self.score_quanta = Grid(SCORE), Quanta(SCORE.digits or 0)
+        self.age_grid, self.age_quanta = Grid(DURATION), Quanta(DURATION.digits or 0)
         self.rows = 0
 
-    def part(self, part: rows.Part, kept: Array | None, labels: Array) -> Iterator[Frame]:
+    def part(self, part: rows.Part, kept: Array | None, labels: Array, known: Array | None) -> Iterator[Frame]:
         """Count the rows `kept` of a part (None: all), in spans for which the tables have room."""
         ts, _ = instants(part.column(self.spec.time), self.spec.time_unit, self.spec.timezone)
         keys = {name: self._key(part, name) for name in self._key_columns()}
@@ -153,6 +158,8 @@ class _Counting:
                     size = max(1, size // 2)
                 continue
             self._count(part, None if everything else span, labels)
+            if known is not None:
+                self._ages(ts, known, None if everything else span)
             self.rows += span.size
             begin += span.size
 
@@ -199,6 +206,14 @@ class _Counting:
         of = bad * 2 + labelled
         for leaf in self.leaves:
             leaf.rows.add(leaf.fives.place * 4 + of)
+
+    def _ages(self, ts: Array, known: Array, span: Array | None) -> None:
+        """Time from prediction to label, in the prediction's bucket; a label that was there before is 0 old."""
+        when, came = (ts, known) if span is None else (ts[span], known[span])
+        at = np.flatnonzero(came > 0)
+        ages = np.maximum(came[at] - when[at], 0).astype(np.float64)
+        tables = [(leaf.fives.place[at], leaf.ages) for leaf in self.leaves if leaf.ages is not None]
+        _scatter(ages, None, self.age_grid, self.age_quanta, tables)
 
     def _column(self, part: rows.Part, name: str, span: Array | None) -> pa.Array:
         column = part.column(name)
@@ -331,6 +346,15 @@ class _Counting:
         measured = (("error", error, digits), ("absolute", np.abs(error), digits), ("target", labels[at], of_target))
         for name, given, of in measured:
             _moments(given, Quanta(of), [(place, leaf.moments[name]) for leaf, place in places])
+        self._relative(np.abs(error), labels[at], places)
+
+    def _relative(self, error: Array, true: Array, places: Sequence[tuple[Leaf, Array]]) -> None:
+        """Errors as a share of the true value; where that is 0, or next to it, there is none."""
+        digits = RELATIVE.digits or 0
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            share = error / np.abs(true)
+        fits = np.flatnonzero((true != 0) & (share <= LARGEST_ERROR * 10.0**-digits))
+        _moments(share[fits], Quanta(digits), [(place[fits], leaf.moments["relative"]) for leaf, place in places])
 
     def _scores(self, part: rows.Part, span: Array | None, labels: Array, bad: Array) -> None:
         values, missing, wrong = numbers(self._column(part, self.spec.score, span))
@@ -387,6 +411,8 @@ class _Counting:
         yield from self._of_rows(leaf, fives)
         yield from self._of_scores(leaf, fives)
         yield from self._of_errors(leaf, fives)
+        for found in _emitted(leaf.ages, fives):
+            yield frames.histogram(found, "label_age", "", DURATION)
 
     def _of_features(self, leaf: Leaf, margins: Margins) -> Iterator[Frame]:
         for feature in self.spec.features:
@@ -423,9 +449,8 @@ class _Counting:
             yield frames.histogram(found, "error", "", error)
         for name, table in leaf.moments.items():
             for found in emit(table, margins):
-                yield frames.moments(
-                    found, "error", name, Layout(digits=(target if name == "target" else error).digits)
-                )
+                layout = {"target": Layout(digits=target.digits), "relative": RELATIVE}.get(name)
+                yield frames.moments(found, "error", name, layout or Layout(digits=error.digits))
 
 
 def _emitted(table: Table | None, margins: Margins) -> Iterator[Emitted]:

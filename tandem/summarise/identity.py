@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Identity:
     """When the first row or label that is not there yet will be."""
     number: int = 0
     """The file's number among the hashes of all files."""
+    known: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Of a log of labels that tells it, when each label became known; epoch seconds, 0 where a row does not say."""
 
 
 def child_look(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator[Frame]:
@@ -99,6 +101,7 @@ def child_identify(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator
                 "row": counted + count,
                 "left_out": np.flatnonzero(why) + count,
                 "labels": labels,
+                "known": found.known(why),
             },
         )
         count += part.rows
@@ -117,6 +120,11 @@ class _Found:
         self.since: int | None = None
         self.until: int | None = None
         self.next: int | None = None
+        self.times: Array | None = None
+
+    def known(self, why: Array) -> Array:
+        """When the labels of the part last judged became known; empty where the log does not tell."""
+        return np.zeros(0, np.int64) if self.times is None else np.where(why == 0, self.times, 0)
 
     def judge(self, part: rows.Part, missing: Array) -> Array:
         """For each row 0 or why it does not count."""
@@ -124,6 +132,7 @@ class _Found:
         why = np.zeros(part.rows, np.int8)
         if spec.time:
             ts, why = instants(part.column(spec.time), spec.time_unit, spec.timezone)
+            self.times = ts.astype(np.int64) if self.labels else None
             ahead = (ts >= spec.until) & (why == 0)
             self._see(ts, why, ahead)
             why = np.where(ahead, np.int8(_HELD), why)

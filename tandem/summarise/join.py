@@ -38,6 +38,10 @@ class Join:
         self._label_values = [self._common(one, at) for one in labels]
         self._repeats: list[list[Array]] = [[] for _ in files]
         self.labels_without_prediction = 0
+        self._label_times = [one.known for one in labels]
+        told = any(one.known.size for one in labels)
+        self.known = [np.zeros(one.rows if told else 0, np.int64) for one in files]
+        """When the label of each row of a file became known, 0 for unknown; empty where no log of labels tells."""
 
     def _common(self, one: Identity, at: Mapping[str, int]) -> Array:
         """A file's labels in the classes of all files; the file's own are let go."""
@@ -99,6 +103,7 @@ class Join:
             used[place[hit]] = True
             truths = self._of(self._label_values, order[place[hit]], label_row, label_at)
             self._give(truths, by_hash[hit], row, at)
+            self._give_times(order[place[hit]], label_row, label_at, by_hash[hit], row, at)
         self.labels_without_prediction += int(known.size - used.sum())
 
     def _of(self, values: Sequence[Array], positions: Array, row: Array, at: Array) -> Array:
@@ -111,6 +116,17 @@ class Join:
     def _give(self, values: Array, positions: Array, row: Array, at: Array) -> None:
         for number, here in _by_file(at[positions]):
             self.labels[number][row[positions[here]]] = values[here]
+
+    def _give_times(self, of: Array, label_row: Array, label_at: Array, to: Array, row: Array, at: Array) -> None:
+        """Write down when the labels at the positions `of` became known, for the predictions at `to`."""
+        if not any(one.size for one in self.known):
+            return
+        times = np.zeros(of.size, np.int64)
+        for number, here in _by_file(label_at[of]):
+            if self._label_times[number].size:
+                times[here] = self._label_times[number][label_row[of[here]]]
+        for number, here in _by_file(at[to]):
+            self.known[number][row[to[here]]] = times[here]
 
     def left_out(self, number: int) -> Array:
         """The rows of a file that do not count, sorted: those it left out itself, and repeated ids."""
@@ -151,9 +167,10 @@ def _repeated(first: Array, second: Array) -> Array:
     return candidates[np.lexsort((second[candidates], first[candidates]))]
 
 
-def digest_of_labels(labels: Array, classes: Sequence[str], left_out: Array) -> str:
-    """A hash of which rows of a file count and of their labels, whatever other files hold."""
+def digest_of_labels(labels: Array, classes: Sequence[str], left_out: Array, known: Array) -> str:
+    """A hash of which rows of a file count, of their labels and when they came, whatever other files hold."""
     told = hashlib.sha256(left_out.astype("<i8").tobytes())
+    told.update(known.astype("<i8").tobytes())
     if labels.dtype.kind == "f":
         told.update(np.where(np.isnan(labels), np.nan, labels + 0.0).astype("<f8").tobytes())
     else:
