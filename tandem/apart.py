@@ -187,11 +187,16 @@ def drifts(found: Pair) -> Drifts:
     said = [replace(row, verdict=verdict, severity=severity) for (row, _), (verdict, severity)
             in zip(rows, judged, strict=True)]  # fmt: skip
     said.sort(key=_order)
+    concept, remark = moved.concept(found.current, found.reference, said)
     return Drifts(
-        model=found.current.component, current=found.current.half, reference=found.reference.half,
-        as_of=found.current.measures.reader.as_of, rows=tuple(said), concept=moved.concept(found.current,
-        found.reference, said), remarks=tuple(_remarks(found)),
-    )  # fmt: skip
+        model=found.current.component,
+        current=found.current.half,
+        reference=found.reference.half,
+        as_of=found.current.measures.reader.as_of,
+        rows=tuple(said),
+        concept=concept,
+        remarks=(*_remarks(found), *([remark] if remark else [])),
+    )
 
 
 def _order(row: FeatureDrift) -> tuple[bool, bool, float, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import TYPE_CHECKING, TypeVar
 
 from tandem import drift, drift_row, wording
 from tandem.bins import Layout
@@ -15,24 +16,31 @@ from tandem.slo import Z95, newcombe
 if TYPE_CHECKING:
     from tandem.apart import Side
 
+V = TypeVar("V")
 JUDGED = 0.5
 """Share of the features that must have rows enough before it is said that none of them moved."""
 
 
-def confusion(side: Side) -> Confusion:
-    """Labelled predictions of a side per (actual, predicted)."""
+def confusions(side: Side) -> dict[str, Confusion]:
+    """Labelled predictions of a side per (actual, predicted), by the version that answered."""
     measures, component = side.measures, side.component
-    rows = measures.merges("confusion", component, "outcome", measures.series(component, "outcome"))
-    parts = [measures.value("confusion", kept, cells) for kept, cells in rows]
-    return merged(Confusion({}), [part for part in parts if isinstance(part, Confusion)])
+    found: dict[str, Confusion] = {}
+    for kept, cells in measures.merges("confusion", component, "outcome", measures.series(component, "outcome")):
+        part = measures.value("confusion", kept, cells)
+        assert isinstance(part, Confusion)
+        found[kept.placed.version] = found.get(kept.placed.version, Confusion({})) + part
+    return found
 
 
-def moments(side: Side, name: str) -> Moments:
-    """Moments of a regression: of its "target", or of its "absolute" errors."""
+def moments(side: Side, name: str) -> dict[str, Moments]:
+    """Moments of a regression by version: of its "target", or of its "absolute" errors."""
     measures, component = side.measures, side.component
-    rows = measures.merges("moments", component, "error", measures.series(component, "error", name))
-    parts = [measures.value("moments", kept, cells) for kept, cells in rows]
-    return merged(Moments(), [part for part in parts if isinstance(part, Moments)])
+    found: dict[str, Moments] = {}
+    for kept, cells in measures.merges("moments", component, "error", measures.series(component, "error", name)):
+        part = measures.value("moments", kept, cells)
+        assert isinstance(part, Moments)
+        found[kept.placed.version] = found.get(kept.placed.version, Moments()) + part
+    return found
 
 
 def labels(current: Side, reference: Side) -> tuple[FeatureDrift, drift.Comparison] | None:
@@ -42,10 +50,8 @@ def labels(current: Side, reference: Side) -> tuple[FeatureDrift, drift.Comparis
         one = drift.compare(was, there)
         reason = drift_row.why(one) or _still(current)
         return drift_row.row(drift_row.LABEL, "label drift", one, was, there, reason), one
-    now_target, then_target = moments(current, "target"), moments(reference, "target")
-    if not now_target.n and not then_target.n:
-        return None
-    return _numbers(then_target, now_target)
+    now, then = (merged(Moments(), moments(side, "target").values()) for side in (current, reference))
+    return _numbers(then, now) if now.n or then.n else None
 
 
 def _actual(found: Confusion) -> dict[str, int]:
@@ -57,7 +63,7 @@ def _actual(found: Confusion) -> dict[str, int]:
 
 def classes(current: Side, reference: Side) -> tuple[Histogram, Histogram]:
     """How often each class was the label, in the reference and on the current side."""
-    then, now = _actual(confusion(reference)), _actual(confusion(current))
+    then, now = (_actual(merged(Confusion({}), confusions(side).values())) for side in (reference, current))
     layout = Layout(kind="categories", values=tuple(sorted({*then, *now})))
     place = {value: index for index, value in enumerate(layout.values)}
     was, there = (Histogram(layout, {place[value]: n for value, n in side.items()}, {}) for side in (then, now))
@@ -92,47 +98,82 @@ def _deviation(side: Moments) -> float:
 # -- concept drift
 
 
-def concept(current: Side, reference: Side, rows: Sequence[FeatureDrift]) -> str:
-    """A sentence where the model answers worse beyond its interval while its features hold; "" without the evidence."""
+def concept(current: Side, reference: Side, rows: Sequence[FeatureDrift]) -> tuple[str, str]:
+    """A sentence on concept drift, and else a remark where answers got worse for another reason; "" without evidence.
+
+    Concept drift: one version answers worse than it did, beyond the interval (Bonferroni over the versions that
+    answered on both sides), while the features hold. Two versions are never pooled: their shares move accuracy too.
+    """
+    held = _held(rows)
+    if not held:
+        return "", ""
+    now, then = confusions(current), confusions(reference)
+    far, near = moments(current, "absolute"), moments(reference, "absolute")
+    same = sorted({*now} & {*then} | {*far} & {*near}, key=lambda one: (len(one), one))
+    for version in reversed(same):
+        sides = _only(now, version), _only(then, version), _only(far, version), _only(near, version)
+        worse = _less_right(*sides[:2], len(same)) or _further_off(*sides[2:], len(same))
+        if worse:
+            first, verb, rest = worse
+            named = f" of version {version}" if version else ""
+            return f"Concept drift: {first}{named} {verb} {rest} while {held}: the same data now mean other labels.", ""
+    other = _less_right(now, then) or _further_off(far, near)
+    if not other:
+        return "", ""
+    mine, theirs = (", ".join(sorted({*some, *more})) or "none" for some, more in ((now, far), (then, near)))
+    said = f"{' '.join(other)} while {held}"
+    return "", f"{said[0].upper()}{said[1:]}, but other versions answered ({mine}; in the reference {theirs})."
+
+
+def _held(rows: Sequence[FeatureDrift]) -> str:
+    """That the data hold, in words; "" where a feature drifted, or too few could be judged."""
     features = [row for row in rows if row.drift == "data drift"]
     judged = [row for row in features if row.verdict != "not enough data"]
     if not judged or len(judged) < JUDGED * len(features) or any(row.verdict == "drift" for row in judged):
         return ""
-    worse = _less_right(current, reference) or _further_off(current, reference)
-    if not worse:
-        return ""
     left = len(features) - len(judged)
     beside = f" ({left} more have too few rows)" if left else ""
-    held = "its feature's data hold" if len(judged) == 1 else f"the data of its {len(judged)} features hold"
-    return f"Concept drift: {worse} while {held}{beside}: what the labels are for the same data has changed."
+    return ("its feature's data hold" if len(judged) == 1 else f"the data of its {len(judged)} features hold") + beside
 
 
-def _less_right(current: Side, reference: Side) -> str:
-    (k1, n1), (k0, n0) = (_right(confusion(side)) for side in (current, reference))
-    interval = newcombe(k1, n1, k0, n0) if n0 and n1 else None
+def _only(sides: Mapping[str, V], version: str) -> dict[str, V]:
+    return {version: sides[version]} if version in sides else {}
+
+
+def _less_right(
+    now: Mapping[str, Confusion], then: Mapping[str, Confusion], of: int = 1
+) -> tuple[str, str, str] | None:
+    """What fell, how, and from what to what; None where the interval of the change reaches 0."""
+    (k1, n1), (k0, n0) = (_right(merged(Confusion({}), side.values())) for side in (now, then))
+    interval = newcombe(k1, n1, k0, n0, _z(of)) if n0 and n1 else None
     if interval is None or interval[1] >= 0:
-        return ""
+        return None
     change = 100 * (k1 / n1 - k0 / n0)
     low, high = (100 * value for value in interval)
-    return (
-        f"accuracy fell from {wording.percent(k0, n0)} to {wording.percent(k1, n1)} ({change:.2f} points, "
+    return "accuracy", "fell", (
+        f"from {wording.percent(k0, n0)} to {wording.percent(k1, n1)} ({change:.2f} points, "
         f"95 % interval {low:.2f} to {high:.2f})"
-    )
+    )  # fmt: skip
+
+
+def _z(of: int) -> float:
+    """The two-sided 95 % point of each of so many comparisons."""
+    return Z95 if of == 1 else NormalDist().inv_cdf(1 - 0.025 / of)
 
 
 def _right(found: Confusion) -> tuple[int, int]:
     return sum(n for (actual, said), n in found.cells.items() if actual == said), sum(found.cells.values())
 
 
-def _further_off(current: Side, reference: Side) -> str:
-    now, then = moments(current, "absolute"), moments(reference, "absolute")
-    if now.n < 2 or then.n < 2:
-        return ""
-    change = _mean(now) - _mean(then)
-    half = Z95 * math.sqrt(_deviation(now) ** 2 / now.n + _deviation(then) ** 2 / then.n)
+def _further_off(now: Mapping[str, Moments], then: Mapping[str, Moments], of: int = 1) -> tuple[str, str, str] | None:
+    one, other = merged(Moments(), now.values()), merged(Moments(), then.values())
+    if one.n < 2 or other.n < 2:
+        return None
+    change = _mean(one) - _mean(other)
+    half = _z(of) * math.sqrt(_deviation(one) ** 2 / one.n + _deviation(other) ** 2 / other.n)
     if change - half <= 0:
-        return ""
-    return (
-        f"the mean absolute error rose from {_mean(then):.4g} to {_mean(now):.4g} (by {change:.3g}, "
+        return None
+    return "the mean absolute error", "rose", (
+        f"from {_mean(other):.4g} to {_mean(one):.4g} (by {change:.3g}, "
         f"95 % interval {change - half:.3g} to {change + half:.3g})"
-    )
+    )  # fmt: skip

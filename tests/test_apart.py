@@ -366,7 +366,9 @@ def _text(ts: int) -> str:
 # -- concept drift
 
 
-def answering(tmp_path: Path, right: float, shift: float = 0.0, labels: int = 3000) -> Drifts:
+def answering(
+    tmp_path: Path, right: float, shift: float = 0.0, labels: int = 3000, versions: tuple[str, str] = ("", "")
+) -> Drifts:
     dice = np.random.default_rng(5)
     values = dice.normal(size=3000)
     layout = bins.feature_layout(values)
@@ -374,11 +376,11 @@ def answering(tmp_path: Path, right: float, shift: float = 0.0, labels: int = 30
         Series("feature", component="scorer", name="x"), two_sides.of_numbers(layout, values), BEGIN, MIDDLE
     )
     facts = [lone(values, layout, BEGIN), lone(dice.normal(shift, 1, 3000), layout, MIDDLE)]
-    for ts, share in ((BEGIN, 0.95), (MIDDLE, right)):
+    for ts, share, version in ((BEGIN, 0.95, versions[0]), (MIDDLE, right, versions[1])):
         good = int(labels * share)
         cells = {("1", "1"): good // 2, ("0", "0"): good - good // 2, ("1", "0"): (labels - good) // 2,
                  ("0", "1"): labels - good - (labels - good) // 2}  # fmt: skip
-        facts.append(Fact(Series("outcome", component="scorer"), ts, Confusion(cells)))
+        facts.append(Fact(Series("outcome", component="scorer", version=version), ts, Confusion(cells)))
     context = two_sides.stored(tmp_path, [Page((base, *facts))])
     found = asked(context, Half(window=SECOND), Half(window=FIRST))
     context.store.close()
@@ -389,8 +391,41 @@ def test_worse_answers_on_the_same_data_are_concept_drift(tmp_path: Path) -> Non
     said = answering(tmp_path, 0.90).concept
     assert said == (
         "Concept drift: accuracy fell from 95.0 % to 90.0 % (-5.00 points, 95 % interval -6.34 to -3.68) while its "
-        "feature's data hold: what the labels are for the same data has changed."
+        "feature's data hold: the same data now mean other labels."
     )
+
+
+def test_the_same_version_is_named_and_another_version_is_no_concept_drift(tmp_path: Path) -> None:
+    for name in ("same", "other"):
+        (tmp_path / name).mkdir()
+    same = answering(tmp_path / "same", 0.9, versions=("7", "7"))
+    assert same.concept.startswith("Concept drift: accuracy of version 7 fell from 95.0 % to 90.0 %")
+    assert same.remarks == ()
+    other = answering(tmp_path / "other", 0.9, versions=("7", "8"))
+    assert other.concept == ""
+    [remark] = other.remarks
+    assert remark == (
+        "Accuracy fell from 95.0 % to 90.0 % (-5.00 points, 95 % interval -6.34 to -3.68) while its feature's data "
+        "hold, but other versions answered (8; in the reference 7)."
+    )
+
+
+def test_more_traffic_on_a_worse_version_is_no_concept_drift(tmp_path: Path) -> None:
+    """Each version answers as it did; their shares moved, and accuracy with them."""
+    values = np.random.default_rng(5).normal(size=3000)
+    layout = bins.feature_layout(values)
+    facts: list[Any] = [Baseline(X, two_sides.of_numbers(layout, values), BEGIN, MIDDLE)]
+    facts += [lone(values, layout, BEGIN), lone(values, layout, MIDDLE)]
+    for ts, version, right, n in ((BEGIN, "7", 0.98, 3000), (BEGIN, "8", 0.8, 300), (MIDDLE, "7", 0.98, 300),
+                                  (MIDDLE, "8", 0.8, 3000)):  # fmt: skip
+        good = int(right * n)
+        series = Series("outcome", component="scorer", version=version)
+        facts.append(Fact(series, ts, Confusion({("1", "1"): good, ("1", "0"): n - good})))
+    context = two_sides.stored(tmp_path, [Page(tuple(facts))])
+    found = asked(context, Half(window=SECOND), Half(window=FIRST))
+    context.store.close()
+    assert found.concept == ""
+    assert [remark[:22] for remark in found.remarks] == ["Accuracy fell from 96."]
 
 
 def test_the_same_answers_other_data_or_few_labels_are_not(tmp_path: Path) -> None:
