@@ -93,30 +93,30 @@ def budget_left(good: int, total: int, target: Fraction, expected: int | None = 
 
     Of a calendar window the budget is fixed by the `expected` events of the whole period. None without events.
     """
-    spent, budget = _spent(good, total, target, expected)
+    spent, budget = spent_of(good, total, target, expected)
     return Fraction(budget - spent, budget) if budget else None
 
 
 def events_left(good: int, total: int, target: Fraction, expected: int | None = None) -> Fraction:
     """Bad events that the budget still allows, (1 - target) * total - bad; negative when overspent."""
-    spent, budget = _spent(good, total, target, expected)
+    spent, budget = spent_of(good, total, target, expected)
     return Fraction(budget - spent, target.denominator)
 
 
 def burn(good: int, total: int, target: Fraction) -> Fraction | None:
     """Burn rate over the look-back that was counted, (bad / total) / (1 - target); None without events."""
-    spent, budget = _spent(good, total, target)
+    spent, budget = spent_of(good, total, target)
     return Fraction(spent, budget) if total else None
 
 
 def burn_number(good: int, total: int, target: Fraction) -> float | None:
     """The float nearest to `burn`: whole numbers divide as exactly as fractions do, and ten times as fast."""
-    spent, budget = _spent(good, total, target)
+    spent, budget = spent_of(good, total, target)
     return spent / budget if total else None
 
 
-def _spent(good: int, total: int, target: Fraction, expected: int | None = None) -> tuple[int, int]:
-    """Bad events, and those that the budget allows, both times the target's denominator."""
+def spent_of(good: int, total: int, target: Fraction, expected: int | None = None) -> tuple[int, int]:
+    """Bad events, and those that the budget allows, both times the target's denominator: whole numbers."""
     of = total if expected is None else expected
     return (total - good) * target.denominator, of * (target.denominator - target.numerator)
 
@@ -330,8 +330,10 @@ def judge(
     """
     if not total:
         return _empty(coverage, stale, labels)
-    limits = _limits(target, window) if rules is None and not base else _limits_of(
-        target, in_force(target, window, "", base) if rules is None else rules, base)  # fmt: skip
+    if rules is None and not base:
+        limits = standard_limits(target, window)
+    else:
+        limits = limits_of(target, in_force(target, window, "", base) if rules is None else rules, base)
     fired = _fired(limits, target, burns, evidence, base)
     overspent = _overspent(good, total, target, expected)
     for verdict in (*(one for one in fired if one.state == "breached"), *overspent, *fired):
@@ -355,11 +357,13 @@ Limits = tuple[tuple[Rule, int, int], ...]
 
 
 @cache
-def _limits(target: Fraction, window: int) -> Limits:
-    return _limits_of(target, in_force(target, window), Fraction(0))
+def standard_limits(target: Fraction, window: int) -> Limits:
+    """The limits of the rules that hold where nothing else is said."""
+    return limits_of(target, in_force(target, window), Fraction(0))
 
 
-def _limits_of(target: Fraction, rules: tuple[Rule, ...], base: Fraction) -> Limits:
+def limits_of(target: Fraction, rules: tuple[Rule, ...], base: Fraction) -> Limits:
+    """The error ratio that each rule needs, base + factor * (1 - target - base)."""
     shares = [(rule, base + rule.factor * (1 - target - base)) for rule in rules]
     return tuple((rule, share.numerator, share.denominator) for rule, share in shares)
 
@@ -387,7 +391,7 @@ def _fired(
 
 
 def _overspent(good: int, total: int, target: Fraction, expected: int | None) -> list[Verdict]:
-    spent, budget = _spent(good, total, target, expected)
+    spent, budget = spent_of(good, total, target, expected)
     if spent <= budget:
         return []
     over = percent(Fraction(spent - budget, budget)) if budget else "all"

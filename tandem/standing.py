@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from tandem import price, slo, wording
@@ -19,112 +19,119 @@ _OVER = (3600, 21600, 86400, 259200)
 
 def objective(answer: Answer) -> Objective | None:
     """The objective of an answer; None where its signal has none."""
-    asked, target = answer.asked, answer.asked.target
+    asked, target, given = answer.asked, answer.asked.target, answer.asked.objective
     if target is None:
         return None
     good, total = answer.objective or (0, 0)
-    given = asked.objective
-    left = slo.budget_left(good, total, target, answer.expected) if total or answer.expected else None
-    burns = {slo.look_back(seconds): _burn(answer, seconds) for seconds in answer.looks.burns}
-    seconds, over = _exhausted(answer, left)
+    spent, budget = slo.spent_of(good, total, target, answer.expected)
+    evidence, base = (given.evidence, given.base or NONE) if given is not None else (slo.EVIDENCE, NONE)
+    seconds, over = _exhausted(answer, spent, budget, evidence)
     return Objective(
         name=(given.name if given else "") or f"{asked.component} {asked.measure or asked.signal.name}",
         target=float(target), window=given.window if given else "28d",
         threshold=float(asked.threshold) if asked.threshold is not None else None,
-        budget_left=float(left) if left is not None else None,
-        events_left=float(slo.events_left(good, total, target, answer.expected)) if left is not None else None,
-        burn=burns, good=good, total=total, since=answer.looks.since, length=answer.looks.length,
-        calendar=given.calendar if given else "", expected=answer.expected, coverage=answer.objective_coverage,
-        exhausts_in=seconds, exhausts_over=over, slices=answer.slices,
-        base=float(given.base) if given is not None and given.base else None,
-        rules=_shown(rules(answer), answer), remarks=tuple(_remarks(answer)), noticed=_noticed(answer),
+        budget_left=(budget - spent) / budget if budget else None,
+        events_left=(budget - spent) / target.denominator if budget else None,
+        burn=_burns(answer, target, base), good=good, total=total, since=answer.looks.since,
+        length=answer.looks.length, calendar=given.calendar if given else "", expected=answer.expected,
+        coverage=answer.objective_coverage, exhausts_in=seconds, exhausts_over=over, slices=answer.slices,
+        base=float(base) if base else None, rules=_rules(answer, target, evidence, base),
+        remarks=_remarks(answer, target, base), noticed=_noticed(answer, target, evidence, base),
         corrected=answer.corrected, bound=answer.objective_bound,
     )  # fmt: skip
 
 
-def _burn(answer: Answer, seconds: int) -> float | None:
-    """The burn rate over a look-back; of the excess where an error ratio is accepted."""
-    target, given = answer.asked.target, answer.asked.objective
-    assert target is not None
-    if given is None or not given.base:
-        return slo.burn_number(*answer.burns[seconds], target)
-    rate = slo.excess_burn(*answer.burns[seconds], target, given.base)
-    return None if rate is None else float(rate)
+def _burns(answer: Answer, target: Fraction, base: Fraction) -> dict[str, float | None]:
+    """The burn rate over each look-back; of the excess where an error ratio is accepted."""
+    if not base:
+        return {_name(seconds): slo.burn_number(*counts, target) for seconds, counts in answer.burns.items()}
+    rates = {_name(seconds): slo.excess_burn(*counts, target, base) for seconds, counts in answer.burns.items()}
+    return {name: None if rate is None else float(rate) for name, rate in rates.items()}
 
 
-def _exhausted(answer: Answer, left: Fraction | None) -> tuple[float | None, str]:
+_name = cache(slo.look_back)
+
+
+def _exhausted(answer: Answer, spent: int, budget: int, evidence: int) -> tuple[float | None, str]:
     """Seconds until the budget is gone, and the look-back whose burn rate says so; None when nothing burns.
 
-    A calendar budget is a number of events, which go at the rate at which bad ones came; a rolling one goes by
-    left * window / burn.
+    left * window / burn. The budget of a calendar window is a number of events, which go as bad ones came.
     """
-    target, given = answer.asked.target, answer.asked.objective
-    if left is None or target is None:
+    target = answer.asked.target
+    if not budget or target is None:
         return None, ""
-    if left <= 0:
+    if spent >= budget:
         return 0.0, ""
     for seconds in _OVER:
         good, total = answer.burns.get(seconds, (0, 0))
-        if total - good < (given.evidence if given else slo.EVIDENCE):
+        if total - good < evidence:
             continue
         if answer.expected is not None:
-            events = slo.events_left(*(answer.objective or (0, 0)), target, answer.expected)
-            return float(events * seconds / (total - good)), slo.look_back(seconds)
-        found = slo.exhausts_in(left, slo.burn(good, total, target) or NONE, answer.looks.length)
-        return (None if found is None else float(found)), slo.look_back(seconds)
+            return (budget - spent) * seconds / ((total - good) * target.denominator), _name(seconds)
+        lost, allowed = slo.spent_of(good, total, target)
+        return (budget - spent) * answer.looks.length * allowed / (budget * lost), _name(seconds)
     return None, ""
 
 
 @lru_cache(maxsize=1024)
-def _named(some: tuple[slo.Rule, ...]) -> tuple[tuple[slo.Severity, str, str, float], ...]:
-    return tuple((one.severity, slo.look_back(one.long), slo.look_back(one.short), float(one.factor)) for one in some)
+def _standard(target: Fraction, length: int) -> tuple[tuple[slo.Rule, int, int, BurnRule, BurnRule], ...]:
+    """The rules where nothing else is said: their limits, and what is shown of them when they fire and when not."""
+    return _both(slo.standard_limits(target, length))
 
 
-def _shown(some: tuple[slo.Rule, ...], answer: Answer) -> tuple[BurnRule, ...]:
+def _both(limits: slo.Limits) -> tuple[tuple[slo.Rule, int, int, BurnRule, BurnRule], ...]:
+    return tuple((rule, above, of, _shown(rule, fires=True), _shown(rule, fires=False)) for rule, above, of in limits)
+
+
+def _shown(rule: slo.Rule, *, fires: bool) -> BurnRule:
+    return BurnRule(rule.severity, _name(rule.long), _name(rule.short), float(rule.factor), fires)
+
+
+def _rules(answer: Answer, target: Fraction, evidence: int, base: Fraction) -> tuple[BurnRule, ...]:
     """The rules in force, and whether each fires: both of its windows strictly above its factor, on evidence."""
-    evidence = answer.asked.objective.evidence if answer.asked.objective else slo.EVIDENCE
+    given = answer.asked.objective
+    if given is None or not (given.rule or given.factors or base):
+        limits = _standard(target, answer.looks.length)
+    else:
+        limits = _both(slo.limits_of(target, rules(answer), base))
     found = []
-    for rule, (severity, long, short, factor) in zip(some, _named(some), strict=True):
-        good, total = answer.burns.get(rule.long, (0, 0))
-        enough = total - good >= evidence
-        found.append(BurnRule(severity, long, short, factor, enough and _over(answer, rule)))
+    for rule, above, of, fires, quiet in limits:
+        (good, total), (short_good, short_total) = (
+            answer.burns.get(rule.long, (0, 0)),
+            answer.burns.get(rule.short, (0, 0)),
+        )
+        bad = total - good
+        burning = bad >= evidence and bad * of > total * above and (short_total - short_good) * of > short_total * above
+        found.append(fires if burning else quiet)
     return tuple(found)
 
 
-def _over(answer: Answer, rule: slo.Rule) -> bool:
-    target, given = answer.asked.target, answer.asked.objective
-    assert target is not None
-    base = given.base if given is not None and given.base else NONE
-    above = base + rule.factor * (1 - target - base)
-    pairs = (answer.burns.get(seconds, (0, 0)) for seconds in (rule.long, rule.short))
-    return all((total - good) * above.denominator > total * above.numerator for good, total in pairs)
-
-
-def _noticed(answer: Answer) -> price.Noticed | None:
+def _noticed(answer: Answer, target: Fraction, evidence: int, base: Fraction) -> price.Noticed | None:
     """The price of the evidence clause where little happens; None where much does, or time is counted."""
-    asked, given = answer.asked, answer.asked.objective
     total = (answer.objective or (0, 0))[1]
-    if not total or answer.slices or asked.signal.width != BUCKET or asked.target is None:
+    if not total or answer.slices or answer.asked.signal.width != BUCKET:
         return None
-    seen = answer.looks.span * (answer.objective_coverage or 1.0)
-    rate = total * BUCKET / seen
-    if rate >= price.LITTLE:
-        return None
-    evidence, base = (given.evidence, given.base or NONE) if given else (slo.EVIDENCE, NONE)
-    return price.noticed(rate, asked.target, rules(answer), evidence, base)
+    rate = total * BUCKET / (answer.looks.span * (answer.objective_coverage or 1.0))
+    return None if rate >= price.LITTLE else price.noticed(rate, target, rules(answer), evidence, base)
 
 
-def _remarks(answer: Answer) -> Iterator[str]:
+def _remarks(answer: Answer, target: Fraction, base: Fraction) -> tuple[str, ...]:
+    given = answer.asked.objective
+    said: tuple[str, ...] = ()
+    if given is None or not (given.rule or base or given.factors == "standard"):
+        said = slo.lowered(target, answer.looks.length)
+    step = answer.slices or answer.asked.signal.width
+    plain = step <= BUCKET and answer.objective_bound is None and (given is None or not given.calendar)
+    return said if plain else (*said, *_unusual(answer, step))
+
+
+def _unusual(answer: Answer, step: int) -> Iterator[str]:
     """What somebody should know of an objective besides its numbers, each in one sentence."""
-    asked, given, target = answer.asked, answer.asked.objective, answer.asked.target
-    assert target is not None
-    if given is None or not (given.rule or given.base):
-        yield from slo.lowered(target, answer.looks.length) if given is None or given.factors != "standard" else ()
-    if (answer.slices or asked.signal.width) > BUCKET:
-        blind = [rule for rule in rules(answer) if rule.short < (answer.slices or asked.signal.width)]
-        if blind:
-            yield (f"Counted in steps of {slo.spoken(answer.slices or asked.signal.width)}, which rules with a short"
-                   f" window of {' or '.join(slo.look_back(rule.short) for rule in blind)} cannot see.")  # fmt: skip
+    asked, given = answer.asked, answer.asked.objective
+    blind = dict.fromkeys(_name(rule.short) for rule in rules(answer) if rule.short < step)
+    if blind:
+        yield (f"Counted in steps of {slo.spoken(step).removeprefix('1 ')}, which rules with a short window of"
+               f" {' or '.join(blind)} cannot see.")  # fmt: skip
     if answer.objective_bound is not None and asked.threshold is not None:
         low, high = answer.objective_bound
         unit = wording.seconds(float(asked.threshold)) if asked.signal.unit == "s" else f"{float(asked.threshold):g}"
