@@ -54,19 +54,65 @@ def test_against_scipy_on_the_raw_rows(name):
     found = drift.compare(histogram(layout, a), histogram(layout, b))
     assert found.type == "number"
     assert (found.n_reference, found.n_current) == (len(a), len(b))
-    assert math.isclose(found.wasserstein, stats.wasserstein_distance(a, b) / a.std(), abs_tol=0.005)
+    distance = stats.wasserstein_distance(a, b) / a.std()
+    assert math.isclose(found.wasserstein, distance, abs_tol=0.005)
+    assert abs(found.wasserstein - distance) <= found.wasserstein_bound + 0.005
     exact = stats.ks_2samp(a, b).statistic
     assert found.ks <= exact + 1e-12
     assert exact <= found.ks + found.bound + 1e-12
 
 
-@pytest.mark.parametrize("sigma", [1.5, 2.0])
-def test_a_known_deviation_is_right_for_the_heaviest_tails(sigma):
-    r = np.random.default_rng(5)
-    a, b = r.lognormal(0, sigma, 50_000), r.lognormal(0.3, sigma, 50_000)
+HEAVY = {
+    "lognormal 1.5": (lambda r, n: r.lognormal(0, 1.5, n), lambda r, n: r.lognormal(0.3, 1.5, n)),
+    "lognormal 2": (lambda r, n: r.lognormal(0, 2, n), lambda r, n: r.lognormal(0.3, 2, n)),
+    "pareto 2.5": (lambda r, n: r.pareto(2.5, n) + 1, lambda r, n: 1.2 * (r.pareto(2.5, n) + 1)),
+    "pareto 2.1": (lambda r, n: r.pareto(2.1, n) + 1, lambda r, n: 1.2 * (r.pareto(2.1, n) + 1)),
+    "student 2.5": (lambda r, n: r.standard_t(2.5, n), lambda r, n: 1.3 * r.standard_t(2.5, n) + 0.2),
+    "two-sided": (lambda r, n: r.lognormal(0, 1.5, n) * r.choice([-1, 1], n),
+                  lambda r, n: 1.2 * r.lognormal(0, 1.5, n) * r.choice([-1, 1], n)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEAVY)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_known_deviation_is_right_for_the_heaviest_tails(name, seed):
+    r = np.random.default_rng(seed)
+    a, b = HEAVY[name][0](r, 50_000), HEAVY[name][1](r, 50_000)
     layout = bins.feature_layout(a)
     found = drift.compare(histogram(layout, a), histogram(layout, b), deviation=float(a.std()))
-    assert math.isclose(found.wasserstein, stats.wasserstein_distance(a, b) / a.std(), abs_tol=0.005)
+    exact = stats.wasserstein_distance(a, b) / a.std()
+    assert math.isclose(found.wasserstein, exact, abs_tol=0.005)
+    assert abs(found.wasserstein - exact) <= found.wasserstein_bound
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_the_distance_of_any_values_lies_within_its_bound(data):
+    """Values on and off the edges, few or many, of any shape: the bracket holds always."""
+    number = st.integers(-40, 40).map(lambda whole: whole / 4)
+    a, b = (np.array(data.draw(st.lists(number, min_size=1, max_size=40))) for _ in range(2))
+    edges = tuple(float(x) for x in sorted(data.draw(st.sets(st.integers(-8, 8), min_size=1, max_size=6))))
+    digits = data.draw(st.sampled_from([6, None]))
+    layout = Layout(edges=edges, digits=digits)
+    deviation = float(a.std()) or 1.0
+    found = drift.compare(histogram(layout, a), histogram(layout, b), deviation=deviation)
+    exact = stats.wasserstein_distance(a, b) / deviation
+    if found.wasserstein_bound is None:
+        assert digits is None
+    else:
+        assert abs(found.wasserstein - exact) <= found.wasserstein_bound + 1e-9
+    assert found.ks - 1e-12 <= stats.ks_2samp(a, b).statistic <= found.ks + found.bound + 1e-12
+
+
+def test_other_windows_borrow_the_shape_inside_the_bins_from_the_stored_reference():
+    r = np.random.default_rng(1)
+    stored, other = r.lognormal(0, 1.5, 50_000), r.lognormal(0.1, 1.5, 50_000)
+    layout = bins.feature_layout(stored)
+    known, whole = histogram(layout, stored), histogram(layout, other)
+    tail = drift.tail_of(known, float(stored.std()))
+    assert math.isclose(drift.deviation(known, tail), stored.std(), rel_tol=1e-9)
+    assert abs(drift.deviation(whole, tail) / other.std() - 1) < 0.05
+    assert drift.deviation(categories(1, 2)) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
