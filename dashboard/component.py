@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dashboard import element, frame, overview, reading, text
 from dashboard.blocks.card import card
 from dashboard.blocks.changes import change_list
 from dashboard.blocks.compared import against
-from dashboard.blocks.marks import link, state_legend
-from dashboard.blocks.matrix import matrix
+from dashboard.blocks.marks import link
 from dashboard.blocks.panel import notice, section
+from dashboard.blocks.rows import listed
 from dashboard.blocks.why import asking
 from dashboard.text import hx
 from dashboard.view import View
-from tandem.shown import STATES, Cell, Detail, Line, Row, Side
+from tandem.shown import Cell, Detail, Line, Side
 
 
 def everything(view: View, side: Side) -> None:
     """All services or all models, worst first."""
-    found = frame.answer(view, lambda: reading.overview(view), (320,))
-    title = "Services" if side == "system" else "Models"
+    kind = "service" if side == "system" else "model"
+    found = frame.answer(view, lambda: reading.lists(view, kind), (320,))
     note = text.span(view.window.since, view.window.until, view.zone)
-    frame.header(view, title, note, found.newest if found else None)
+    frame.header(view, "Services" if side == "system" else "Models", note, found.newest if found else None)
     if found is None:
         return
     if found.newest is None:
         overview.first_step(view)
     frame.ended(view, found.newest)
-    rows = tuple(row for row in found.rows if (row.service if side == "system" else row.model))
-    if not rows:
-        kind = "service" if side == "system" else "model"
+    if not found.rows:
         element.show(notice(f"No {kind} is configured: add a [[component]] of that kind to tandem.toml."), "none")
         return
-    legend = section(f"State of each {title.lower()[:-1]}", "over the whole window", more=state_legend())
-    element.show(legend + matrix(worst_first(rows, side), found.columns, view, (side,), found.as_of), "all")
-
-
-def worst_first(rows: Sequence[Row], side: Side) -> list[Row]:
-    """Rows by the worst cell of one side."""
-
-    def rank(row: Row) -> tuple[int, str]:
-        cells = (row.system if side == "system" else row.models).values()
-        worst = min((STATES.index(cell.state) for cell in cells), default=len(STATES))
-        return worst, row.service if side == "system" else row.model
-
-    return sorted(rows, key=rank)
+    overview.late(view, found.late)
+    element.show(listed(found, view, kind), "all")
 
 
 def head(view: View, found: Detail | None, note: str = "") -> None:

@@ -9,8 +9,12 @@ function go(href) {
   window.dispatchEvent(new PopStateEvent('popstate', { state: {} }));
 }
 
+function stops(host) {
+  return [...host.querySelectorAll('[data-cell]')].filter((cell) => !cell.closest('[hidden]'));
+}
+
 function place(host, wanted) {
-  const cells = [...host.querySelectorAll('[data-cell]')];
+  const cells = stops(host);
   if (!cells.length) return;
   const active = cells.find((cell) => cell.dataset.cell === wanted) || cells[0];
   for (const cell of cells) cell.tabIndex = cell === active ? 0 : -1;
@@ -18,7 +22,7 @@ function place(host, wanted) {
 
 function step(host, from, key) {
   const [row, column] = from.dataset.cell.split(':').map(Number);
-  const cells = [...host.querySelectorAll('[data-cell]')].map((cell) => [cell, ...cell.dataset.cell.split(':').map(Number)]);
+  const cells = stops(host).map((cell) => [cell, ...cell.dataset.cell.split(':').map(Number)]);
   const mine = cells.filter(([, r]) => r === row);
   const nearest = (r) => {
     const there = cells.filter(([, other]) => other === r);
@@ -37,6 +41,53 @@ function step(host, from, key) {
   }
 }
 
+// -- narrowing a list while somebody types; Enter, or leaving the box, puts the search into the address
+
+const FIND = 'input[data-find]';
+
+function narrow(host, box) {
+  const wanted = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = [...host.querySelectorAll('[data-name]')];
+  let seen = 0;
+  for (const row of rows) {
+    row.hidden = !wanted.every((word) => row.dataset.name.includes(word));
+    if (!row.hidden) seen += 1;
+  }
+  if ('some' in box.dataset) return; // the answer to the address counts all of them
+  const told = host.querySelector('[data-found]');
+  const [one, many] = told.dataset.found.split('|');
+  const all = `${rows.length} ${rows.length === 1 ? one : many}`;
+  told.textContent = seen === rows.length ? all : `${seen} of ${all}`;
+  const nothing = host.querySelector('[data-nothing]');
+  if (nothing) nothing.hidden = seen > 0;
+  const kept = host.querySelector('[data-cell][tabindex="0"]');
+  place(host, kept && kept.dataset.cell);
+}
+
+function finding(host) {
+  let pause;
+  host.addEventListener('input', (event) => {
+    const box = event.target;
+    if (!box.matches(FIND)) return;
+    narrow(host, box);
+    clearTimeout(pause);
+    if ('some' in box.dataset) pause = setTimeout(() => searched(box), 500);
+  });
+  host.addEventListener('change', (event) => {
+    clearTimeout(pause);
+    if (event.target.matches(FIND)) searched(event.target);
+  });
+  // Letters typed here are no shortcuts of the page around.
+  host.addEventListener('keydown', (event) => { if (event.target.matches(FIND)) event.stopPropagation(); });
+}
+
+function searched(box) {
+  const there = new URL(box.dataset.href, window.location.origin);
+  const words = box.value.trim();
+  if (words) there.searchParams.set('selected', words);
+  if (there.pathname + there.search !== window.location.pathname + window.location.search) go(there.href);
+}
+
 function dress(root) {
   const { sheet } = globalThis.tandem;
   if (!root.adoptedStyleSheets.includes(sheet)) root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
@@ -51,7 +102,8 @@ const answers = new Map();
 
 async function explained(anchor) {
   const block = anchor.closest('[data-ask]');
-  const query = `${anchor.dataset.why}&${block ? block.dataset.ask : ''}`;
+  const of = anchor.closest('[data-of]');
+  const query = [anchor.dataset.why, of && of.dataset.of, block && block.dataset.ask].filter(Boolean).join('&');
   if (!answers.has(query)) {
     const reply = await fetch(`/api/v1/explain?${query}`);
     const told = await reply.json();
@@ -156,12 +208,12 @@ function opened(host, anchor, pinned) {
   pop.tabIndex = -1;
   pop.setAttribute('role', 'dialog');
   host.parentNode.appendChild(pop);
-  const key = anchor.dataset.why;
+  const key = anchor.dataset.cell ? `[data-cell="${anchor.dataset.cell}"]` : `[data-why="${CSS.escape(anchor.dataset.why)}"]`;
   pop.leave = (back) => {
     if (globalThis.tandem.open !== pop) return;
     globalThis.tandem.open = undefined;
     document.removeEventListener('pointerdown', pop.outside, true);
-    const there = anchor.isConnected ? anchor : host.querySelector(`[data-why="${CSS.escape(key)}"]`);
+    const there = anchor.isConnected ? anchor : host.querySelector(key);
     if (there) there.removeAttribute('aria-expanded');
     pop.remove();
     if (back && there) there.focus();
@@ -261,6 +313,7 @@ function show(component) {
       if (cell) place(host, cell.dataset.cell);
     });
     wondering(host);
+    finding(host);
   }
   const before = shown.get(host);
   shown.set(host, data.html);
@@ -271,8 +324,11 @@ function show(component) {
     const kept = host.querySelector('[data-cell][tabindex="0"]');
     host.innerHTML = data.html;
     place(host, cell || (kept && kept.dataset.cell));
+    const typed = focused && focused.matches(FIND) ? focused.value : undefined;
     const again = cell ? `[data-cell="${cell}"]` : reason ? `[data-why="${CSS.escape(reason)}"]` : '';
     if (again && host.querySelector(again)) host.querySelector(again).focus();
+    const box = typed === undefined ? null : host.querySelector(FIND);
+    if (box) { box.value = typed; box.focus(); narrow(host, box); }
     const now = globalThis.tandem.open;
     if (now && now.host === host && !now.pinned) now.leave(false);
   }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dashboard import element, frame, reading, text
 from dashboard.blocks.card import sides
 from dashboard.blocks.changes import change_list
@@ -31,16 +33,27 @@ def show(view: View) -> None:
         _timeline(view, found)
 
 
+def late_sources(view: View, names: Sequence[str]) -> str:
+    """A notice of the sources that are late, or nothing."""
+    if not names:
+        return ""
+    some = ", ".join(text.hx(name, 60) for name in names[:4])
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    said = "Late" if view.context.first_done else "Still collecting"
+    return notice(f"{said}: {some}{more}. {link(view.link('sources'), 'See the sources')}.")
+
+
+def late(view: View, names: Sequence[str]) -> None:
+    """Say which sources are late."""
+    said = late_sources(view, names)
+    if said:
+        element.show(said, f"late_{view.page}")
+
+
 def _state(view: View, found: Overview) -> None:
-    late = ""
-    if found.late:
-        names = ", ".join(text.hx(name, 60) for name in found.late[:4])
-        more = f" and {len(found.late) - 4} more" if len(found.late) > 4 else ""
-        said = "Late" if view.context.first_done else "Still collecting"
-        late = notice(f"{said}: {names}{more}. {link(view.link('sources'), 'See the sources')}.")
     said = "worst first · over the whole window"
     parts = (
-        late,
+        late_sources(view, found.late),
         sides(found, view),
         section("State of each product", said, more=state_legend()),
         matrix(_shown_rows(found, view), found.columns, view, view.sides, found.as_of),

@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard.view import View
 from tandem import delivered, report, shown
+from tandem.lists import Lists
 
 KEPT = 64
 """How many answers are kept; an answer is a few hundred kilobytes."""
@@ -32,6 +33,17 @@ def overview(view: View) -> shown.Overview:
         return report.overview(view.context, view.window, **question, as_of=view.as_of, now=view.now)
 
     answer: shown.Overview = _kept(_key("overview", view, *question.values()), view.context.version(), ask)
+    return answer
+
+
+def lists(view: View, kind: str) -> Lists:
+    """The services or the models of the whole house, worst first; raises one of UNREADABLE."""
+    question: dict[str, Any] = {"environment": view.environment, "product": view.product, "compare": view.against}
+
+    def ask() -> Lists:
+        return report.lists(view.context, view.window, kind, **question, as_of=view.as_of, now=view.now)
+
+    answer: Lists = _kept(_key(f"lists {kind}", view, *question.values()), view.context.version(), ask)
     return answer
 
 

@@ -21,6 +21,8 @@ NARROW = "\u202f"
 
 def clean(text: str, limit: int = 200) -> str:
     """Text as it may be shown: at most `limit` characters, what is invisible or turns it round is U+FFFD."""
+    if text.isascii() and text.isprintable():  # nearly always, and then there is nothing to look for
+        return text[:limit]
     cut = unicodedata.normalize("NFC", text)[:limit]
     return "".join("\ufffd" if unicodedata.category(c) in _REPLACED else c for c in cut)
 

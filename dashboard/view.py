@@ -12,7 +12,7 @@ import streamlit as st
 
 from tandem import times
 from tandem.records import BUCKET, DAY
-from tandem.shown import Side, Window
+from tandem.shown import STATES, Side, Window
 
 LONGEST = 5 * 366 * DAY
 """A window is at most five years; no link may ask for more."""
@@ -86,10 +86,13 @@ SCHEMA: Mapping[str, Rule] = {
     "side": Rule("", _among(*SIDES)),
     "compare": Rule("", _among(*COMPARISONS)),
     "selected": Rule("", _name),
+    "tab": Rule("", _name),
     "as_of": Rule(None, _load),
     "live": Rule(True, _switch, lambda on: "1" if on else "0"),
 }
-"""Only keys that pages honour."""
+"""Only keys that pages honour; on a list of components `tab` is the state it is narrowed to, `selected` the search."""
+TABS: Mapping[str, tuple[str, ...]] = {"services": STATES, "models": STATES}
+"""What `tab` may be on a page."""
 BEGINNINGS: Mapping[str, Mapping[str, Any]] = {"delivery": {"from": "now-30d"}}
 """Defaults of pages that are read over weeks."""
 
@@ -153,6 +156,11 @@ class View:
     def selected(self) -> str:
         """The feature that was asked for, or ""."""
         return str(self.asked["selected"])
+
+    @property
+    def tab(self) -> str:
+        """The part of the page that was asked for, or ""; on a list of components a state."""
+        return str(self.asked["tab"])
 
     @property
     def as_of(self) -> int | None:
@@ -243,6 +251,9 @@ def view(page: str, given: Mapping[str, str], now: int, **known: Any) -> View:
         ignored += tuple(key for key in ("from", "to") if key in given and key not in ignored)
         values["from"], values["to"] = default(page, "from"), default(page, "to")
         shown = window(values["from"], values["to"], now)
+    if values["tab"] and values["tab"] not in TABS.get(page, ()):
+        values["tab"] = ""
+        ignored += ("tab",)
     choices = {"environment": known.get("environments", ()), "product": known.get("products", ())}
     choices["component"] = known.pop("components", ())
     for key, options in choices.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tandem import explained, shown, times
+from tandem import explained, lists, shown, times
 from tandem.bins import Quantile
 from tandem.catalog import built_in
 from tandem.shown import (
@@ -259,6 +259,61 @@ def overview(window: Window, now: int = NOW) -> Overview:
         {"system": cards("system"), "model": cards("model")}, COLUMNS, rows(),
         lines((window.until - window.since) // step), changes(window),
     )  # fmt: skip
+
+
+ATTAINED = ("met",) * 50 + ("missed", "met", "missed", "far", "far", "missed") + ("met",) * 8 + ("quiet",) * 4 + ("unseen",) * 4
+
+
+def listed(product: str, name: str, kind: str, version: str, window: Window) -> lists.Listed:
+    """A row of a list, from the cells of a component."""
+    side = "system" if kind == "service" else "model"
+    cells = cells_of(name, side)
+    state = worst(list(cells.values()))
+    shown_cell = next(one for one in cells.values() if one.state == state)
+    signal = "latency" if kind == "service" else "outcome"
+    one = cells[signal]
+    points = series(len(name), 30, 0.2, 0.02) if kind == "service" else series(len(name), 30, 0.95, 0.01)
+    trend = None
+    if one.total:
+        trend = lists.Trend(signal, one.objective.name, "p95" if kind == "service" else "value",
+                            "p95" if kind == "service" else "accuracy", one.text, points, 0.3 if kind == "service" else 0.94)  # fmt: skip
+    strip = ATTAINED if state in ("breached", "at risk") else ("unseen",) * 72 if state == "unknown" else ("met",) * 72
+    found = [c for c in changes(window) if name in c.components and c.kind in ("deployment", "promotion")]
+    return lists.Listed(name, kind, product, version, state, shown_cell, 4, sum(c.state in ("breached", "at risk") for c in cells.values()),
+                        strip, trend, found[-1] if found else None)  # fmt: skip
+
+
+def components_list(window: Window, kind: str, now: int = NOW, products: Any = PRODUCTS) -> lists.Lists:
+    rows = [listed(product, service if kind == "service" else model, kind, "" if kind == "service" else version, window)
+            for product, service, model, version in products if kind == "service" or model]  # fmt: skip
+    rows.sort(key=lambda row: shown.STATES.index(row.state))
+    return lists.Lists(window, 12, now, now - 40, 1200, tuple(rows), lists.counts(rows), ("evidently",))
+
+
+def list_of(kind: str, window: Window, now: int, which: str) -> lists.Lists:
+    """The list that a kind of engine answers."""
+    full = components_list(window, which, now)
+    if kind == "empty":
+        return replace(full, rows=(), counts=lists.counts(()), newest=None, late=())
+    if kind == "silent":
+        reasons = ("no traffic: nothing happened in this window", "not measured: no source has seen this window",
+                   "stale: the source is later than its declared interval", "no labels yet: predictions are waiting",
+                   "not enough evidence: 3 seen")  # fmt: skip
+        rows = [replace(row, state="unknown", trend=None, change=None, troubled=0, strip=("unseen",) * 72,
+                        cell=unknown(row.cell, reasons[i % 5])) for i, row in enumerate(full.rows)]  # fmt: skip
+        rows[-1] = replace(rows[-1], cell=None, objectives=0)
+        return replace(full, rows=tuple(rows), counts=lists.counts(rows))
+    if kind == "crowd":
+        rows = [replace(full.rows[i % len(full.rows)], component=f"{full.rows[i % len(full.rows)].component}-{i:03}") for i in range(200)]
+        rows.sort(key=lambda row: shown.STATES.index(row.state))
+        return replace(full, rows=tuple(rows), counts=lists.counts(rows))
+    if kind == "hostile":
+        rows = [replace(row, component=bad, product=bad, version=bad, cell=replace(row.cell, component=bad, title=bad, text=bad, reason=bad),
+                        trend=row.trend and replace(row.trend, text=bad, title=bad),
+                        change=replace(changes(window)[0], title=bad, kind=bad))
+                for row, bad in zip(full.rows * 2, HOSTILE, strict=False)]  # fmt: skip
+        return replace(full, rows=tuple(rows), counts=lists.counts(rows), late=HOSTILE)
+    return full
 
 
 def empty(window: Window, now: int = NOW) -> Overview:
@@ -535,6 +590,15 @@ class Engine:
     def overview(self, context: Any, window: Window, *, now: int, **asked: Any) -> Overview:
         return self._answer(0, now, window, **asked)
 
+    def lists(self, context: Any, window: Window, kind: str, *, now: int, **asked: Any) -> lists.Lists:
+        self.asked.append({"which": "lists", "args": (window, kind), **asked})
+        if self.broken:
+            raise self.broken
+        found = list_of(self.kind, window, now, kind)
+        if asked.get("compare"):
+            found = replace(found, rows=tuple(replace(row, cell=row.cell and then(row.cell)) for row in found.rows))
+        return replace(found, newest=self.ended) if self.ended is not None else found
+
     def environments(self, context: Any) -> tuple[str, ...]:
         return tuple(dict.fromkeys(one.common.environment for one in context.sources)) or ("production",)
 
@@ -579,7 +643,7 @@ def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
     owner, api, report = _module("owner"), _module("api"), _module("report")
     more = {} if put is setattr else {"raising": False}
-    for name in ("overview", "sources", "detail", "environments"):
+    for name in ("overview", "sources", "detail", "lists", "environments"):
         put(report, name, getattr(engine, name), **more)
     put(owner, "current", lambda: fake, **more)
     put(api, "answer", answered, **more)

@@ -63,8 +63,8 @@ OURS = frozenset({
 ATTRIBUTES = frozenset({
     "class", "style", "role", "scope", "colspan", "title", "href", "data-go", "data-cell", "tabindex", "aria-hidden",
     "aria-label", "aria-current", "viewbox", "d", "fill", "stroke", "stroke-width", "preserveaspectratio", "cx", "cy", "r", "x", "y", "rx",
-    "width", "height", "id", "patternunits", "patterntransform", "type", "aria-haspopup", "data-ask", "data-why", "value",
-    "hidden", "placeholder", "data-find", "data-name", "data-href", "for", "autocomplete", "maxlength",
+    "width", "height", "id", "patternunits", "patterntransform", "type", "aria-haspopup", "data-ask", "data-of", "data-why", "value",
+    "hidden", "placeholder", "data-find", "data-some", "data-name", "data-found", "data-nothing", "stroke-dasharray", "data-href", "for", "autocomplete", "maxlength",
 })  # fmt: skip
 
 
@@ -91,7 +91,7 @@ CASES = [
 def test_every_page_stands_in_every_state(open_page: Open, page: str, kind: str, query: dict[str, str]) -> None:
     test = open_page(page, Engine(kind), **query)
     assert not test.exception
-    assert len(test.get("page_link")) == 4
+    assert len(test.get("page_link")) == 5
     assert markup(test).count("<h1>") == 1
     assert len(markup(test)) < 400_000
     for figure in figures(test):
@@ -221,7 +221,7 @@ def test_an_engine_that_fails_leaves_header_and_controls(open_page: Open) -> Non
     assert not test.exception
     assert "load 99 does not exist" in words(test)
     assert "System and model health" in words(test)
-    assert len(test.get("page_link")) == 4
+    assert len(test.get("page_link")) == 5
 
 
 @pytest.mark.parametrize("error", [ValueError("secret path /var/x"), KeyError("x"), OSError("disk")])
@@ -447,9 +447,9 @@ def test_few_values_are_steps_and_many_a_line() -> None:
     def drawn(values: tuple[float | None, ...]) -> list[str]:
         return re.findall(r'class="v-line" d="([^"]*)"', spark(values, None))
 
-    assert drawn((0.5, 1.0)) == ["M0 38L100 38L100 2L200 2"]
-    assert drawn((0.5, None, 1.0, None)) == ["M0 38L50 38M100 2L150 2"]
-    assert drawn((0.5,) * 50 + (1.0,) * 51)[0].startswith("M0 38L2 38L4 38")
+    assert drawn((0.5, 1.0)) == ["M0 38H100V2H200"]
+    assert drawn((0.5, None, 1.0, None)) == ["M0 38H50M100 2H150"]
+    assert drawn((0.5,) * 50 + (1.0,) * 51)[0].startswith("M0 38H2H4")
 
 
 def test_late_is_not_said_while_the_first_collection_runs(open_page: Open) -> None:

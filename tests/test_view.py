@@ -107,8 +107,8 @@ def test_an_environment_without_production_has_its_own_default() -> None:
 
 OTHER = {
     "from": "now-6h", "to": "20261120T1500Z", "environment": "staging", "product": "Checkout", "component": "fraud",
-    "version": "12", "segment": "country=DE", "side": "model", "compare": "week", "selected": "amount", "as_of": 7,
-    "live": False,
+    "version": "12", "segment": "country=DE", "side": "model", "compare": "week", "selected": "amount", "tab": "breached",
+    "as_of": 7, "live": False,
 }  # fmt: skip
 
 
@@ -117,14 +117,14 @@ def test_every_key_goes_into_a_link_and_comes_back(key: str) -> None:
     assert OTHER[key] != views.SCHEMA[key].default
     query = seen().query(**{key: OTHER[key]})
     assert list(query) == [key]
-    again = views.view("overview", query, NOW, **KNOWN)
+    again = views.view("services" if key == "tab" else "overview", query, NOW, **KNOWN)
     assert again.asked[key] == OTHER[key]
     assert again.ignored == ()
     assert again.query() == query
 
 
 @pytest.mark.parametrize(
-    ("key", "text"), [("compare", "year"), ("side", "both"), ("compare", ""), ("selected", "\x00")]
+    ("key", "text"), [("tab", "breached"), ("compare", "year"), ("side", "both"), ("compare", ""), ("selected", "\x00")]
 )
 def test_a_key_that_means_nothing_is_ignored_and_named(key: str, text: str) -> None:
     shown = seen(**{key: text})

@@ -84,7 +84,7 @@ def card(
     aim = ""
     if objective:
         aim = f'<span class="c-aim">target {text.target(objective.target)}, {hx(objective.window)}</span>'
-    mark = chip(shown.state, WORDS[shown.state] if shown.state != "unknown" else unknown(shown))
+    mark = chip(shown.state, WORDS[shown.state] if shown.state != "unknown" else unknown(shown), shown.reason)
     if untargeted(shown):
         mark = '<span class="x-muted">no target</span>'
     name = f'<span class="c-name">{hx(shown.title)}</span>'

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dashboard.blocks.card import number_of
 from dashboard.blocks.compared import ARROWS, against, moved
-from dashboard.blocks.marks import CLASSES, NONE, PAGES, SIDES, WORDS, glyph, hidden, link, unknown, untargeted
+from dashboard.blocks.marks import NONE, PAGES, SIDES, WORDS, glyph, hidden, link, looks, unknown, untargeted
 from dashboard.blocks.why import asked, asking
 from dashboard.text import hx
 from dashboard.view import View
@@ -89,7 +89,11 @@ def _cell(shown: Cell | None, title: str, component: str, place: str, view: View
     value = shown.text if shown.state != "unknown" or shown.value is not None else unknown(shown).lower()
     measure = f" {shown.measure}" if shown.measure and shown.measure.lower() != title.lower() else ""
     href = view.link(PAGES[shown.side], component=shown.component)
-    look, shape = (CLASSES[shown.state], glyph(shown.state)) if not untargeted(shown) else ("m-plain", "")
+    look, shape = (
+        (looks(shown.state, shown.reason), glyph(shown.state, shown.reason))
+        if not untargeted(shown)
+        else ("m-plain", "")
+    )
     word = word if shape else "no target"
     drift, than = _cell_moved(shown, view)
     return (

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 STEPPED = 40
 """A sparkline of at most so many values is drawn as steps."""
 
 
 def spark(
-    values: Sequence[float | None], aim: float | None, immature: Sequence[bool] = (), other: Sequence[float | None] = ()
-) -> str:
+    values: Sequence[float | None], aim: float | None, immature: Sequence[bool] = (),
+    other: Sequence[float | None] = (), *, filled: bool = True,
+) -> str:  # fmt: skip
     """A sparkline as SVG: integer coordinates, at most one point per two pixels, gaps where nothing was seen.
 
     Few values are drawn as steps, because each holds for all of its step; `other` is thin and grey, on the same scale.
@@ -32,7 +34,7 @@ def spark(
         edge = cut * 2 if len(points) <= STEPPED else cut + 1 if cut < len(run) else cut
         line.append(_path(xy[:edge]))
         soft.append(_path(xy[edge if len(points) <= STEPPED else cut :]) if cut < len(run) else "")
-        area.append(f"{_path(xy)}L{xy[-1][0]} 40L{xy[0][0]} 40Z")
+        area += [f"{_path(xy)}L{xy[-1][0]} 40L{xy[0][0]} 40Z"] if filled else []
     aim_line = ""
     if aim is not None:
         y = round(38 - (aim - low) * unit)
@@ -41,9 +43,14 @@ def spark(
     grey = f'<path class="v-other" d="{then}"/>' if then else ""
     return (
         f'<svg class="c-spark" viewBox="0 0 {width} 40" preserveAspectRatio="none" aria-hidden="true">'
-        f'<path class="v-area" d="{"".join(area)}"/>{grey}{aim_line}'
-        f'<path class="v-line" d="{"".join(line)}"/><path class="v-line v-soft" d="{"".join(soft)}"/></svg>'
+        f"{_drawn('v-area', area)}{grey}{aim_line}"
+        f"{_drawn('v-line', line)}{_drawn('v-line v-soft', soft)}</svg>"
     )
+
+
+def _drawn(classes: str, paths: Sequence[str]) -> str:
+    path = "".join(paths)
+    return f'<path class="{classes}" d="{path}"/>' if path else ""
 
 
 def _xy(start: int, run: Sequence[float], points: int, low: float, unit: float) -> list[tuple[int, int]]:
@@ -87,22 +94,35 @@ def _runs(points: Sequence[float | None]) -> list[tuple[int, list[float]]]:
 
 
 def _path(xy: Sequence[tuple[int, int]]) -> str:
-    return "M" + "L".join(f"{x} {y}" for x, y in xy) if xy else ""
+    """A path through some places; along one height or one column by the shorter commands."""
+    if not xy:
+        return ""
+    parts = [f"M{xy[0][0]} {xy[0][1]}"]
+    for (x, y), (right, down) in pairwise(xy):
+        if (x, y) != (right, down):
+            parts.append(f"H{right}" if y == down else f"V{down}" if x == right else f"L{right} {down}")
+    return "".join(parts)
 
 
-def budget(left: float) -> str:
-    """The budget bar: one width and one scale for all; what is overspent is hatched."""
+HATCH = (
+    '<defs><pattern id="td-hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<path d="M0 0V5" stroke="var(--ink)" stroke-width="5"/></pattern></defs>'
+)
+SPENT = 21
+"""Where on a budget bar of 64 it is just spent: what is left lies to the right, what is overspent to the left."""
+
+
+def budget(left: float, hatch: str = HATCH) -> str:
+    """The budget bar: one width and one scale for all, a mark where it is spent; what is overspent is hatched.
+
+    `hatch` is "" where the pattern stands in the page already.
+    """
     over = left < 0
-    width = round(min(abs(left), 1) * 62)
-    fill = "url(#td-hatch)" if over else "var(--ink)"
-    hatch = (
-        '<defs><pattern id="td-hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-        '<path d="M0 0V5" stroke="var(--ink)" stroke-width="5"/></pattern></defs>'
-        if over
-        else ""
-    )
+    width = max(round(min(abs(left), 1) * (SPENT - 2 if over else 62 - SPENT)), 1)
+    x, fill = (SPENT - width, "url(#td-hatch)") if over else (SPENT, "var(--ink)")
     return (
-        f'<svg class="c-bar" viewBox="0 0 64 6" preserveAspectRatio="none" aria-hidden="true">{hatch}'
-        f'<rect class="c-track" x=".5" y=".5" width="63" height="5" rx="2.5"/>'
-        f'<rect x="1" y="1" width="{max(width, 1)}" height="4" rx="2" fill="{fill}"/></svg>'
+        f'<svg class="c-bar" viewBox="0 0 64 10" preserveAspectRatio="none" aria-hidden="true">{hatch if over else ""}'
+        f'<rect class="c-track" x=".5" y="2.5" width="63" height="5" rx="2.5"/>'
+        f'<rect x="{x}" y="3" width="{width}" height="4" fill="{fill}"/>'
+        f'<path class="c-spent" d="M{SPENT} 0V10"/></svg>'
     )

@@ -18,6 +18,11 @@ def asking(view: View, as_of: int, *, stage: str = "") -> str:
     return f' data-ask="{hx(urlencode({key: value for key, value in query.items() if value != ""}), 4000)}"'
 
 
+def of(**number: str) -> str:
+    """The attribute of an element whose numbers are all of one signal and objective; each then names only itself."""
+    return f' data-of="{hx(urlencode({key: value for key, value in number.items() if value}), 4000)}"'
+
+
 def asked(**number: str) -> str:
     """The attribute that names a number: component, signal, objective and number, or measure, or feature."""
     return f' data-why="{hx(urlencode({key: value for key, value in number.items() if value}), 4000)}"'

@@ -204,7 +204,7 @@ def test_a_phone_has_its_controls_in_one_row_and_a_sheet(visit: Visit) -> None:
     button = sheet.bounding_box()
     assert abs(first["y"] - button["y"]) < 12
     assert button["x"] + button["width"] <= 390
-    card = page.locator("a.c-card").first.bounding_box()
+    card = page.locator(".c-card").first.bounding_box()
     assert card["y"] < 300
     sheet.click()
     page.get_by_text("This link shows everybody").wait_for()
