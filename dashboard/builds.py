@@ -17,6 +17,7 @@ from tandem.flaky import Flaky
 from tandem.shown import Side, Window
 
 RUNS = {"system": "Builds", "model": "Training runs"}
+EVERY = {3600: "hour", 86400: "day", 604800: "week"}
 FLAKY = ("Test or job", "Suite", "Component", "Flaked", "Runs", "Flip rate", "Minutes lost", "Last, UTC", "On the list")
 
 
@@ -39,17 +40,16 @@ def show_runs(view: View, runs: Runs, side: Side) -> None:
         component.nothing(title, f"No {title.lower()} ended in this window.", f"runs_{side}")
         return
     with st.container(border=True):
-        frame.heading(view, title, _said(runs))
+        frame.heading(view, f"{title} per {EVERY.get(runs.step, text.age(runs.step))}", _said(runs))
         figure = run_bars(runs, side, view.window, view.zone, narrow=view.narrow)
         frame.chart(view, figure, f"runs_{side}", f"{title} over time: {runs.passed} of {runs.total} passed")
 
 
 def _said(runs: Runs) -> str:
-    said = [f"{text.share(runs.passed / runs.total)} of {text.count(runs.total)} passed", "failed: hatched",
-            f"a bar is {text.age(runs.step)}"]  # fmt: skip
+    said = [f"{text.share(runs.passed / runs.total)} of {text.count(runs.total)} passed", "hatched: failed"]
     took, waited = dict(runs.duration), dict(runs.queue)
     if took["p50"] is not None:
-        said.append(f"took p50 {text.seconds(took['p50'])}, p95 {text.seconds(took['p95'])}")
+        said.append(f"p50 {text.seconds(took['p50'])}, p95 {text.seconds(took['p95'])}")
     if waited["p50"] is not None:
         said.append(f"waited p50 {text.seconds(waited['p50'])}, p95 {text.seconds(waited['p95'])}")
     return " · ".join(said)
@@ -61,7 +61,7 @@ def show_metrics(view: View, found: Delivered, side: Side) -> None:
     title = "Software" if side == "system" else "Models"
     many = text.plural(len(whole.components), "service" if side == "system" else "model")
     said = many if side == "system" else f"{many} · Tandem’s reading, not DORA’s"
-    table = five_table(whole, _length(found.window), _before(view, found), found.width, found.rules.breach_days)
+    table = five_table(whole, _length(found.window), _before(view), found.width, found.rules.breach_days)
     parts = (section(title, said, side), blended(whole), table, how(whole, _commands(view, whole),
              found.rules.breach_days))  # fmt: skip
     element.show(f'<div class="x-panel x-{side}">{"".join(parts)}</div>', f"five_{side}")
@@ -72,8 +72,8 @@ def _length(window: Window) -> str:
     return f"{days:g} days" if days >= 2 and days == round(days) else text.age(window.until - window.since)
 
 
-def _before(view: View, found: Delivered) -> str:
-    return "A week before" if view.compare == "week" else f"{_length(found.compared)} before"
+def _before(view: View) -> str:
+    return "a week before" if view.compare == "week" else "before"
 
 
 def _commands(view: View, whole: Whole) -> list[str]:

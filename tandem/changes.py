@@ -9,6 +9,8 @@ from tandem.records import Event
 
 NEAR = 900
 """Seconds by which the intervals of one change may miss each other in two sources."""
+IDENTITIES = ("digest", "commit", "version")
+"""What says what a change is of; the first that both of two state decides."""
 SHORTEST = 7
 """Characters that an abbreviated commit must have to stand for the whole."""
 Told = tuple[str, str]
@@ -81,7 +83,7 @@ def named(source: str, key: str) -> str:
 
 def same(one: Change | Event, other: Change | Event) -> bool:
     """Whether two are of the same thing: by digest, commit or version, the first that both state."""
-    for name in ("digest", "commit", "version"):
+    for name in IDENTITIES:
         mine, theirs = getattr(one, name), getattr(other, name)
         if mine and theirs:
             return bool(mine == theirs or (name == "commit" and _abbreviates(mine, theirs)))
@@ -90,7 +92,7 @@ def same(one: Change | Event, other: Change | Event) -> bool:
 
 def differs(one: Change | Event, other: Change | Event) -> bool:
     """Whether two both state what they are of, and it is not the same."""
-    both = any(getattr(one, name) and getattr(other, name) for name in ("digest", "commit", "version"))
+    both = any(getattr(one, name) and getattr(other, name) for name in IDENTITIES)
     return both and not same(one, other)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from tandem import bins, changes, delivery, flaky, linking, serving, times, wording
@@ -164,7 +165,7 @@ class _Made:
         environment = self.measures.filters.environment
         told = self._events((*MADE, "incident", "alert", *linking.OTHER_CHANGES), environment)
         services = [pair for pair in told if pair[1].kind in ("deployment", "rollback")]
-        made = [one for one in changes.changes(services, self.rank, self.rules.apart)
+        made = [one for one in [*self._standing(environment), *changes.changes(services, self.rank, self.rules.apart)]
                 if one.component not in self.models]  # fmt: skip
         registry = self._events(("release", "training", "data_version"), "")
         made += self._promoted(told, registry)
@@ -175,7 +176,8 @@ class _Made:
         self.links.sort(key=lambda one: (one.at, one.component, one.kind, one.cause))
         begun = self._begun(made, registry)
         for fate in self._fates(made, troubles):
-            self.fates[fate.change.component].append(linking.with_lead(fate, begun.get(_of(fate.change))))
+            if fate.change.outcome != linking.STANDING:
+                self.fates[fate.change.component].append(linking.with_lead(fate, begun.get(_of(fate.change))))
 
     def _fates(self, made: Sequence[Change], troubles: Sequence[Trouble]) -> list[Fate]:
         """The fates, in which a model that replaced a failed one was not planned."""
@@ -198,6 +200,13 @@ class _Made:
             self.rank[self.measures.source_name(number)] = self.measures.rank(number)[0]
         return [(self.measures.source_name(source), event) for source, event in rows if event.ts < self.end]
 
+    def _standing(self, environment: str) -> list[Change]:
+        """What ran when the records that are read begin."""
+        names = [one.name for one in self.components]
+        rows = happenings.last_deployed(self.measures.reader, names, environment, self.low)
+        told = [(self.measures.source_name(source), event) for source, event in rows]
+        return [replace(one, outcome=linking.STANDING) for one in changes.changes(told, self.rank)]
+
     # -- models
 
     def _promoted(
@@ -213,18 +222,22 @@ class _Made:
             mine = changes.changes([*starts, *said], self.rank, self.rules.apart, ("promotion", "rollback"))
             mine = _folded([one for one in mine if one.component == name], {event.key for _, event in starts})
             known = [event for _, event in registry if event.kind == "release" and name in event.components]
-            found += [_described(one, known) for one in mine]
+            found += [_described(replace(one, outcome=linking.STANDING) if one.outcome == "excluded" else one, known)
+                      for one in mine]  # fmt: skip
         return found
 
     def _breaches(self, made: Sequence[Change]) -> list[Link]:
         """Promotions whose own predictions missed a target within the days for which they answer."""
         asked: list[tuple[Change, Span]] = []
-        for name in sorted(self.models):
-            lane = [one for one in made if one.component == name and one.outcome == "good"]
+        lanes = [[one for one in made if one.component == name and one.outcome == "good"]
+                 for name in sorted(self.models)]  # fmt: skip
+        for lane in lanes:
             asked += [(one, _answering(lane, place, self)) for place, one in enumerate(lane)
                       if one.running >= self.since]  # fmt: skip
         asked = [(one, span) for one, span in asked if span[1] > span[0]]
-        return _missed(self.measures, asked, self.rules.breach_days) if asked else []
+        ends = {_of(one): later.running for lane in lanes for one, later in pairwise(lane)}
+        found = _missed(self.measures, asked, self.rules.breach_days) if asked else []
+        return [replace(link, until=ends.get((link.component, link.change))) for link in found]
 
     # -- when it was begun
 
@@ -404,12 +417,13 @@ def runs(measures: Measures, components: Sequence[str], side: str) -> Runs:
     success, duration, queue = SIGNALS[side]
     window = measures.window
     step = step_for(window.since, window.until, RUNS)
-    groups = {kept.id: 0 for name in components for kept in measures.counted(name, success)}
-    found: dict[int, tuple[int, int]] = {}
-    for _, start, good, total in measures.reader.steps("ratio", groups, window.since, window.until, step):
-        found[int(start)] = (int(good), int(total))
+    ids = sorted({kept.id for name in components for kept in measures.counted(name, success)})
     starts = range(window.since // step * step, window.until, step)
-    counts = [found.get(start, (0, 0)) for start in starts]
+    spans = [(max(start, window.since), min(start + step, window.until)) for start in starts]
+    counts = [(0, 0)] * len(spans)
+    for merges in measures.reader.totals("ratio", ids, spans).values():
+        counts = [(good + int(merge[0]), total + int(merge[1])) if merge else (good, total)
+                  for (good, total), merge in zip(counts, merges, strict=True)]  # fmt: skip
     return Runs(step, tuple(good for good, _ in counts), tuple(total - good for good, total in counts),
                 _quantiles(measures, components, duration), _quantiles(measures, components, queue))  # fmt: skip
 

@@ -6,13 +6,13 @@ of arrival, and as of any load. No link is a guess without a name: each states t
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from tandem.changes import Apart, Change, Told, differs, named, same
+from tandem.changes import IDENTITIES, Apart, Change, Told, differs, named, same
 from tandem.records import DAY, HOUR, Event
 
 HISTORY = 90 * DAY
@@ -23,6 +23,9 @@ FIXED = ("fixed_by", "fix")
 """Labels by which an incident names the deployment that ended it."""
 UNPLANNED = ("hotfix*", "*/hotfix*", "revert*", "rollback*", "roll back*")
 ALIASES = ("champion", "production", "prod", "live")
+STANDING = "standing"
+"""The outcome of what ran when the records begin: other changes may return to it; it is no change itself."""
+RAN = ("good", STANDING)
 OTHER_CHANGES = ("config", "infrastructure", "restart", "traffic", "schema_change")
 """Changes that may have caused an incident as well as the deployment before them."""
 
@@ -148,18 +151,25 @@ def links(made: Sequence[Change], troubles: Sequence[Trouble], others: Sequence[
 
 @dataclass
 class _Lane:
-    """The changes of one component in one environment, oldest first."""
+    """The changes of one component in one environment, oldest first, and the places of each digest, commit, version."""
 
     changes: list[Change]
     starts: list[int]
+    places: dict[tuple[str, str], list[int]]
 
 
 def _lanes(made: Sequence[Change]) -> dict[tuple[str, str], _Lane]:
-    found: dict[tuple[str, str], list[Change]] = {}
+    found: dict[tuple[str, str], _Lane] = {}
     for one in made:
-        if one.outcome != "excluded":
-            found.setdefault((one.component, one.environment), []).append(one)
-    return {key: _Lane(some, [one.ts for one in some]) for key, some in found.items()}
+        if one.outcome == "excluded":
+            continue
+        lane = found.setdefault((one.component, one.environment), _Lane([], [], {}))
+        for name in IDENTITIES:
+            if value := getattr(one, name):
+                lane.places.setdefault((name, value), []).append(len(lane.changes))
+        lane.changes.append(one)
+        lane.starts.append(one.ts)
+    return found
 
 
 def _of_incident(
@@ -183,7 +193,7 @@ def _of_incident(
     label, change = _explicit(one.event, one.component, by_name)
     if change is not None:
         return linked(change, "named", f"its {label} names the deployment")
-    before = lane.changes[: bisect_right(lane.starts, one.opened)]
+    before = [c for c in lane.changes[: bisect_right(lane.starts, one.opened)] if c.outcome != STANDING]
     alike = next((c for c in reversed(before) if one.opened - c.ts <= HISTORY and same(one.event, c)), None)
     if alike is not None:
         return linked(alike, "identity", f"it names {_identity(one.event, alike)}")
@@ -221,7 +231,7 @@ def _span(seconds: int) -> str:
 def _of_change(place: int, lane: _Lane, by_name: Mapping[tuple[str, str], Change], rules: Rules) -> Link | None:
     """What a change says of the one before it: that it undid or mended it."""
     one = lane.changes[place]
-    if one.outcome == "bad":  # it undid nothing
+    if one.outcome in ("bad", STANDING):  # it undid nothing
         return None
 
     def linked(kind: Kind, change: Change, rule: Rule, reason: str) -> Link:
@@ -239,7 +249,7 @@ def _of_change(place: int, lane: _Lane, by_name: Mapping[tuple[str, str], Change
         label, change = _explicit(_as_event(one), one.component, by_name)
         if change is not None:
             return linked("rollback", change, "named", f"its {label} names the deployment")
-    before = lane.changes[place - 1] if place else None
+    before = lane.changes[place - 1] if place and lane.changes[place - 1].outcome != STANDING else None
     back = _returned(place, lane)
     if back is not None:
         return linked("rollback", back[0], "returned", f"it went back to {_called(back[1])}, which ran before it")
@@ -257,13 +267,28 @@ def _as_event(change: Change) -> Event:
 
 
 def _returned(place: int, lane: _Lane) -> tuple[Change, Change] | None:
-    """(what a change undid, what it went back to): it is of something that ran before what it replaced."""
+    """(what a change undid, what it went back to): it is of something that ran before what it replaced.
+
+    What it replaced may have followed it however long ago; anything older must have begun within HISTORY.
+    """
     one = lane.changes[place]
-    ran = [c for c in lane.changes[bisect_left(lane.starts, one.ts - HISTORY) : place] if c.outcome == "good"]
-    if not ran or not differs(one, ran[-1]):
+    undone = _ran_before(place, lane, None)
+    if undone is None or not differs(one, lane.changes[undone]):
         return None
-    earlier = next((c for c in reversed(ran[:-1]) if same(one, c)), None)
-    return (ran[-1], earlier) if earlier is not None else None
+    previous = _ran_before(undone, lane, lane.changes[undone])
+    known = {at for name in IDENTITIES for at in lane.places.get((name, getattr(one, name)), ()) if at < undone}
+    back = [at for at in known if same(one, lane.changes[at]) and lane.changes[at].outcome in RAN
+            and (at == previous or one.ts - lane.changes[at].ts <= HISTORY)]  # fmt: skip
+    return (lane.changes[undone], lane.changes[max(back)]) if back else None
+
+
+def _ran_before(place: int, lane: _Lane, unlike: Change | None) -> int | None:
+    """The last change before `place` that ran, and is not the same as `unlike`."""
+    for at in range(place - 1, -1, -1):
+        one = lane.changes[at]
+        if one.outcome in RAN and (unlike is None or not same(one, unlike)):
+            return at
+    return None
 
 
 def _called(change: Change) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tandem import intervals
 from tandem.intervals import Span
@@ -17,7 +18,7 @@ LEADING = (2, 3)
 def starts(
     measures: Measures, components: Sequence[str], since: int, until: int
 ) -> dict[str, list[tuple[str, Event]]]:  # fmt: skip
-    """When each version of each model took the traffic; the first one known was there before.
+    """When each version of each model took the traffic; the first one known was there before, and is excluded.
 
     A version serves from the first of two hours in a row in which it answers at least two thirds of the predictions.
     """
@@ -28,9 +29,10 @@ def starts(
     stretches = intervals.union(span for mine in days.values() for span in _unsettled(mine))
     for name, hours in _hours(measures, some, groups, stretches, HOUR).items():
         source = next(kept.placed.source for kept in some if kept.placed.component == name)
-        for version, hour in _takeovers(hours):
-            start = _minute(measures, some, groups, name, version, hour)
-            found[name].append((measures.source_name(source), _took_over(name, version, start, measures)))
+        for place, (version, hour) in enumerate(_takeovers(hours)):
+            start = _minute(measures, some, groups, name, version, hour) if place else hour
+            event = _took_over(name, version, start, measures)
+            found[name].append((measures.source_name(source), event if place else replace(event, outcome="excluded")))
     return found
 
 
@@ -63,7 +65,7 @@ def _unsettled(days: Hours) -> list[Span]:
 
 
 def _takeovers(hours: Hours) -> list[tuple[str, int]]:
-    """(version, hour) of each version that took the traffic from another."""
+    """(version, hour) of the version that served first, and of each that took the traffic from another."""
     found: list[tuple[str, int]] = []
     serving, candidate = "", ("", 0)
     for start in sorted(hours):
@@ -73,7 +75,7 @@ def _takeovers(hours: Hours) -> list[tuple[str, int]]:
         elif candidate[0] != leader:
             candidate = (leader, start)
         else:
-            found += [candidate] if serving else []
+            found.append(candidate)
             serving, candidate = leader, ("", 0)
     return found
 

@@ -22,7 +22,7 @@ SCALE: Mapping[str, tuple[str, ...]] = {
                   "hourly to daily", "on demand"),
 }  # fmt: skip
 BEGUN = {
-    "commit": "the commit", "build": "the first build of the commit", "release": "the release",
+    "commit": "the commit", "build": "its commit’s first build", "release": "its release",
     "data": "the data cut", "training": "the start of training",
 }  # fmt: skip
 """What a lead time begins with, in words."""
@@ -56,6 +56,12 @@ DEFINITIONS: Mapping[str, Mapping[Metric, str]] = {
 }  # fmt: skip
 
 
+SHORT: Mapping[Metric, str] = {
+    "lead_time": "Lead time", "frequency": "Frequency", "recovery_time": "Recovery", "fail_rate": "Fail rate",
+    "rework_rate": "Rework",
+}  # fmt: skip
+
+
 # -- values
 
 
@@ -65,7 +71,7 @@ def value(metric: Metric, found: Five) -> str:
     if isinstance(one, Times):
         return text.seconds(one.p50) if one.p50 is not None else "–"
     if isinstance(one, Frequency):
-        return f"{_rate_of(one.value)}{text.NARROW}per day" if one.value is not None else "–"
+        return f"{_rate_of(one.value)} per day" if one.value is not None else "–"
     return _share(one.value)
 
 
@@ -89,7 +95,7 @@ def about(metric: Metric, found: Five, side: str, reported: bool) -> str:
         return f"{text.count(one.n)} in {days} days · on {one.days_with} of {one.days_of} days"
     if isinstance(one, Rate):
         ends = one.interval
-        chance = f" · 95 %: {_ends(*ends)}" if ends and one.n < 1000 else ""
+        chance = f" · 95{text.NARROW}%: {_ends(*ends)}" if ends and one.n < 1000 else ""
         return f"{text.count(one.k)} of {text.plural(one.n, single)}{chance}"
     return _of_lead(one, single) if metric == "lead_time" else _of_recovery(one, single)
 
@@ -167,7 +173,7 @@ def bars(values: Sequence[float | None], label: str) -> str:
 def five_table(whole: Whole, days: str, before: str, width: int, rules_days: int) -> str:
     """The five metrics of one side: value, what it rests on, the window before, trend, step and bars."""
     names = delivery.NAMES[whole.side]
-    heads = (("Metric", ""), (days, "x-num"), (before, "x-num"), ("Trend", ""), ("Answer scale", ""))
+    heads = (("Metric", ""), (days, "x-num"), ("Trend", ""), ("Answer scale", ""))
     head = "".join(f'<th scope="col" class="{classes}">{hx(name)}</th>' for name, classes in heads)
     head += f'<th scope="col" class="v-over">Per {hx(text.age(width))}</th>'
     rows = ""
@@ -179,8 +185,8 @@ def five_table(whole: Whole, days: str, before: str, width: int, rules_days: int
         rows += (
             f'<tr><th scope="row" title="{hx(tip, 400)}">{hx(names[metric])}<small>{hx(said)}</small></th>'
             f'<td class="x-num v-value">{hx(value(metric, whole.now) if whole.reported else "–")}</td>'
-            f'<td class="x-num v-then">{hx(then if whole.reported else "–")}</td>'
-            f'<td class="v-trend">{moved(delivery.trend(metric, whole.now, whole.before))}</td>'
+            f'<td class="v-trend">{moved(delivery.trend(metric, whole.now, whole.before))}'
+            f"<small>{hx(before)} {hx(then if whole.reported else '–')}</small></td>"
             f"<td>{scale(metric, whole.now)}</td>"
             f'<td class="v-over">{bars(whole.bars[metric], label) if whole.reported else ""}</td></tr>'
         )
@@ -226,13 +232,18 @@ def how(whole: Whole, commands: Sequence[str], days: int) -> str:
 def components_table(parts: Sequence[Part], side: str, view: View) -> str:
     """The five metrics of each component, unblended; a name narrows the page to it."""
     names = delivery.NAMES[side]
-    heads = "".join(f'<th scope="col" class="x-num">{hx(names[metric])}</th>' for metric in delivery.METRICS)
+    heads = "".join(
+        f'<th scope="col" class="x-num" title="{hx(names[metric])}"><span aria-hidden="true">{SHORT[metric]}</span>'
+        f"{hidden(names[metric])}</th>"
+        for metric in delivery.METRICS
+    )
     rows = ""
     for part in parts:
         cells = ""
         for metric in delivery.METRICS:
             shown = value(metric, part.now) if part.reported else "–"
-            cells += f'<td class="x-num">{hx(shown)}<small>{hx(_short(metric, part))}</small></td>'
+            rests = f"<small>{hx(_short(metric, part))}</small>"
+            cells += f'<td class="x-num" data-name="{SHORT[metric]}">{hx(shown)}{rests}</td>'
         there = link(view.link("delivery", component=part.component), text.clean(part.component, 60))
         rows += f'<tr><th scope="row">{there}</th>{cells}</tr>'
     return (
@@ -248,7 +259,7 @@ def _short(metric: Metric, part: Part) -> str:
     if not part.reported:
         return "not reported"
     if not part.now.frequency.n:
-        return "none in this window"
+        return "none"
     if isinstance(one, Frequency):
         return text.count(one.n)
     if isinstance(one, Rate):
@@ -285,12 +296,12 @@ def _change(fate: Fate, side: str, zone: tzinfo, named: bool) -> str:
     change = fate.change
     kind = "rollback" if change.kind == "rollback" or fate.undoes else change.kind
     commit = f'<small class="v-commit">{hx(change.commit[:8])}</small>' if change.commit else ""
-    component = f"<td>{hx(change.component, 60)}</td>" if named else ""
+    component = f"<td class='v-whose'>{hx(change.component, 60)}</td>" if named else ""
     return (
         f'<tr><td class="v-when">{text.moment(change.running, zone)}</td>{component}'
         f'<th scope="row"><span class="x-tag x-{side}">{hx(kind)}</span> '
         f"{hx(change.version or change.title or change.told[0][1], 60)} {commit}</th>"
-        f'<td class="x-num">{_lead(fate)}</td><td>{_outcome(fate)}</td><td class="v-why">{_why(fate)}</td>'
+        f'<td class="x-num v-lead">{_lead(fate)}</td><td>{_outcome(fate)}</td><td class="v-why">{_why(fate)}</td>'
         f'<td class="x-muted">{hx(", ".join(change.sources), 120)}</td></tr>'
     )
 

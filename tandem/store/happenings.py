@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tandem.records import Event
 from tandem.store.read import Reader
@@ -34,6 +35,23 @@ def with_commits(reader: Reader, commits: Sequence[str], since: int, until: int)
         {**_asked(reader, ("build", "release", "commit"), since, until, ()), "commits": list(commits)},
     ).fetchall()
     return [(source, event_of(text)) for source, text in rows]
+
+
+def last_deployed(
+    reader: Reader, components: Sequence[str], environment: str, before: int
+) -> list[tuple[int, Event]]:  # fmt: skip
+    """(source, event) of the last deployment or rollback of each component that ran before a time."""
+    rows = reader.cursor.execute(
+        f"""{_NEWEST},
+        one AS (SELECT e.source, e.content, e.ts, e.key, unnest(e.components) AS component FROM e
+                WHERE e.outcome = 'good' AND ($environment = '' OR e.environment = $environment))
+        SELECT source, content, component FROM one
+        WHERE len($components::VARCHAR[]) = 0 OR list_contains($components::VARCHAR[], component)
+        QUALIFY row_number() OVER (PARTITION BY component ORDER BY ts DESC, key DESC, source) = 1
+        ORDER BY component""",
+        {**_asked(reader, ("deployment", "rollback"), -(1 << 62), before, components), "environment": environment},
+    ).fetchall()
+    return [(source, replace(event_of(text), components=(component,))) for source, text, component in rows]
 
 
 def mixed_builds(reader: Reader, components: Sequence[str], since: int, until: int) -> list[tuple[int, Event]]:
