@@ -337,7 +337,8 @@ def _items(run: _Run, folder: Path, memory: dict[str, Any], request: Pull) -> It
         request.progress(f"reading {name}", number / len(found))
         run.intake.held_back = 0
         try:
-            yield from connector.parse(one, config)
+            parse_with = getattr(connector, "parse_with", None)
+            yield from parse_with(one, config, request) if parse_with else connector.parse(one, config)
         except SourceRefused as no:
             run.intake.findings[("reject", str(no), name)] += 1
             run.partial = True
