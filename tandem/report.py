@@ -12,6 +12,7 @@ from tandem import (
     bins,
     changes,
     checking,
+    curves,
     delivered,
     delivery_json,
     drifting,
@@ -469,7 +470,9 @@ def detail(
         served=drifting.served(measures, component) if mine.kind == "model" else (),
         model=model, mixed=_mixed(measures, answers, compare),
         joint=joint.of_components(_whole(measures), [component])[component],
-        corrections=measures.left_out_of([component]),
+        corrections=measures.left_out_of([component]), curves=curves.curves(measures, answers),
+        asked=curves.asked(measures, answers, step) if mine.kind == "service" else None,
+        unseen=curves.unseen(measures, answers),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from tandem.price import Noticed
 
 if TYPE_CHECKING:
     from tandem.corrections import Correction
+    from tandem.curves import Asked, Curve
     from tandem.joint import Joint
     from tandem.modelled import Modelled
 
@@ -446,3 +447,9 @@ class Detail:
     """What it promises together with each of its partners."""
     corrections: tuple[Correction, ...] = ()
     """What left the counts of its objectives inside the window or the longest of their own, oldest first."""
+    curves: tuple[Curve, ...] = ()
+    """How the budget of each objective went over the window."""
+    asked: Asked | None = None
+    """How much was asked of a service."""
+    unseen: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """For each signal the stretches of the window that no source vouches for."""
