@@ -66,11 +66,11 @@ def _together(measures: Measures, answers: Sequence[Answer], back: int) -> list[
     """Curves that look back equally far, read together."""
     window = measures.window
     finest = -(-(window.until - window.since + back) // (STEPS * BUCKET)) * BUCKET
-    step = max(lists.width(window, lists.CELLS), finest)
+    # Whole hours are read from the tier of hours, which has a twelfth of the rows.
+    step = max(lists.width(window, lists.CELLS), finest if finest <= HOUR // 2 else -(-finest // HOUR) * HOUR)
     first = window.since // step * step
-    wide = Measures(
-        measures.reader, measures.config, Window(first - back, window.until), measures.now, measures.filters
-    )
+    over = Window(first - back, window.until)
+    wide = Measures(measures.reader, measures.config, over, measures.now, measures.filters)
     counted = stepped.counts(wide, [([answer], step) for answer in answers])
     return [(answer, _curve(measures, answer, counts, step, first))
             for answer, counts in zip(answers, counted, strict=True)]  # fmt: skip
