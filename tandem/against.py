@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tandem import bins, stepped, wording
-from tandem.measure import Answer, Measures
+from tandem.measure import Answer, Filters, Measures
 from tandem.records import Histogram
-from tandem.shown import Card, Cell, Compared, Window
+from tandem.shown import Card, Cell, Compared, Half, Window
 from tandem.store.read import step_for
 
 Key = tuple[str, str]
@@ -42,13 +42,26 @@ class Earlier:
         return replace(card, cell=replace(card.cell, compared=found))
 
 
-def earlier(measures: Measures, window: Window | None, answers: Mapping[Key, Answer]) -> Earlier | None:
-    """The same questions over another window, read from the same load."""
-    if window is None:
+def other(measures: Measures, compare: Window | Half) -> Measures:
+    """The other side of what `measures` shows: another window of it, or another version, segment or stage."""
+    if isinstance(compare, Window):
+        return Measures(measures.reader, measures.config, compare, measures.now, measures.filters)
+    filters = Filters(compare.environment, compare.version, compare.segment, compare.stage)
+    return Measures(measures.reader, measures.config, compare.window or measures.window, measures.now, filters)
+
+
+def window_of(window: Window, compare: Window | Half | None) -> Window | None:
+    """The window of the other side; None where there is none."""
+    return (compare.window or window) if isinstance(compare, Half) else compare
+
+
+def earlier(measures: Measures, compare: Window | Half | None, answers: Mapping[Key, Answer]) -> Earlier | None:
+    """The same questions of another window, version or segment, read from the same load."""
+    if compare is None:
         return None
-    other = Measures(measures.reader, measures.config, window, measures.now, measures.filters)
-    found = other.answers([answer.asked for answer in answers.values()])
-    return Earlier(other, dict(zip(answers, found, strict=True)))
+    then = other(measures, compare)
+    found = then.answers([answer.asked for answer in answers.values()])
+    return Earlier(then, dict(zip(answers, found, strict=True)))
 
 
 def compared(now: Answer, then: Answer, spark: stepped.Share = ()) -> Compared:

@@ -11,7 +11,7 @@ from tandem.config import Component
 from tandem.intervals import Span, overlap, union
 from tandem.measure import Answer, Measures
 from tandem.records import DAY, HOUR, Histogram
-from tandem.shown import STATES, Cell, Change, State, Window, worst
+from tandem.shown import STATES, Cell, Change, Half, State, Window, worst
 
 CELLS = 90
 """Cells of a strip at most."""
@@ -96,8 +96,9 @@ def width(window: Window, most: int) -> int:
 
 
 def lists(
-    measures: Measures, components: Sequence[Component], drawn: Drawn, changes: Changes, compare: Window | None = None
-) -> tuple[int, tuple[Listed, ...]]:
+    measures: Measures, components: Sequence[Component], drawn: Drawn, changes: Changes,
+    compare: Window | Half | None = None,
+) -> tuple[int, tuple[Listed, ...]]:  # fmt: skip
     """Seconds of a cell of the strips, and the rows of some components, worst first."""
     names = [one.name for one in components]
     answers = measures.answers(measures.asked(names))
@@ -159,7 +160,7 @@ def _worst(cells: Sequence[Cell]) -> Cell | None:
 
 
 def _then(
-    measures: Measures, compare: Window | None, shown: Mapping[str, tuple[Answer, Cell]]
+    measures: Measures, compare: Window | Half | None, shown: Mapping[str, tuple[Answer, Cell]]
 ) -> dict[str, Cell | None]:
     """The shown cells with what they were over another window."""
     keyed = {(name, ""): answer for name, (answer, _) in shown.items()}

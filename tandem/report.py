@@ -22,6 +22,7 @@ from tandem import (
     quality_json,
     segmented,
     shows,
+    sided,
     slo,
     sourcing,
     standing,
@@ -31,6 +32,7 @@ from tandem import (
 )
 from tandem import lists as listed
 from tandem.checking import Check
+from tandem.compared import Comparison
 from tandem.config import Component, Config
 from tandem.counted import Counted, counted
 from tandem.explained import Explained, Question
@@ -105,7 +107,7 @@ def _measures(context: Context, window: Window, now: int, as_of: int | None, fil
 
 def overview(
     context: Context, window: Window, *, environment: str = "production", product: str = "", component: str = "",
-    as_of: int | None = None, compare: Window | None = None, now: int,
+    as_of: int | None = None, compare: Window | Half | None = None, now: int,
 ) -> Overview:  # fmt: skip
     """Both sides over the window: cards, one row per product, one timeline; with `compare`, what all was then."""
     measures = _measures(context, window, now, as_of, Filters(environment))
@@ -133,7 +135,7 @@ def overview(
         cards={"system": cards["system"], "model": cards["model"]},
         columns={"system": _columns(shown, SYSTEM, measures.config), "model": _columns(shown, MODEL, measures.config)},
         rows=rows, lines=lines, changes=tuple(changes[:CHANGES]), truncated=max(0, len(changes) - CHANGES),
-        compared=compare,
+        compared=against.window_of(window, compare),
     )  # fmt: skip
 
 
@@ -419,7 +421,7 @@ def _drift_changes(measures: Measures, window: Window, components: Sequence[str]
 
 def lists(
     context: Context, window: Window, kind: str, *, environment: str = "production", product: str = "",
-    as_of: int | None = None, compare: Window | None = None, now: int,
+    as_of: int | None = None, compare: Window | Half | None = None, now: int,
 ) -> Lists:  # fmt: skip
     """Every service or every model, worst first, with what it attained over the window."""
     measures = _measures(context, window, now, as_of, Filters(environment))
@@ -429,8 +431,10 @@ def lists(
         return _changes(measures, over, names, environment)
 
     step, rows = listed.lists(measures, chosen, _cell, changed, compare)
-    return Lists(window=window, as_of=measures.reader.as_of, now=now, newest=_newest(measures), step=step, rows=rows,
-                 counts=listed.counts(rows), late=_late(measures), compared=compare)  # fmt: skip
+    return Lists(
+        window=window, as_of=measures.reader.as_of, now=now, newest=_newest(measures), step=step, rows=rows,
+        counts=listed.counts(rows), late=_late(measures), compared=against.window_of(window, compare),
+    )  # fmt: skip
 
 
 # -- one component
@@ -438,7 +442,7 @@ def lists(
 
 def detail(
     context: Context, component: str, window: Window, *, environment: str = "production", version: str = "",
-    segment: str = "", as_of: int | None = None, compare: Window | None = None, feature: str = "", now: int,
+    segment: str = "", as_of: int | None = None, compare: Window | Half | None = None, feature: str = "", now: int,
 ) -> Detail:  # fmt: skip
     """Everything the page of one component shows; raises Unreadable for an unknown one.
 
@@ -466,7 +470,7 @@ def detail(
         features=rows, drifts=drifts, confusion=found.confusion.cells if found else {},
         segments=_segments(found), quality=quality_json.answer(measures, component, found, model) if found else None,
         versions=tuple(shows.versions(measures, component)), samples=tuple(shows.samples(measures, component)),
-        compared=compare, distribution=drifting.distribution(stored, rows, feature),
+        compared=against.window_of(window, compare), distribution=drifting.distribution(stored, rows, feature),
         served=drifting.served(measures, component) if mine.kind == "model" else (),
         model=model, mixed=_mixed(measures, answers, compare),
         joint=joint.of_components(_whole(measures), [component])[component],
@@ -476,11 +480,13 @@ def detail(
     )  # fmt: skip
 
 
-def _mixed(measures: Measures, answers: Sequence[Answer], compare: Window | None) -> Mapping[str, tuple[Mixed, ...]]:
+def _mixed(
+    measures: Measures, answers: Sequence[Answer], compare: Window | Half | None
+) -> Mapping[str, tuple[Mixed, ...]]:
     """Mix or real of every ratio of a component that segments cut, by signal; nothing without a comparison."""
     if compare is None:
         return {}
-    then = Measures(measures.reader, measures.config, compare, measures.now, measures.filters)
+    then = against.other(measures, compare)
     asked = _first_each([answer.asked for answer in answers if answer.good is not None])
     found = {one.signal.name: segmented.mixed(measures, then, one) for one in asked}
     return {signal: some for signal, some in found.items() if some}
@@ -501,7 +507,7 @@ def mixed(
     return segmented.mixed(measures, then, asked[0]) if asked else ()
 
 
-def _component_cells(measures: Measures, answers: Sequence[Answer], compare: Window | None) -> tuple[Cell, ...]:
+def _component_cells(measures: Measures, answers: Sequence[Answer], compare: Window | Half | None) -> tuple[Cell, ...]:
     """One cell per objective with its sparkline, all read together, and what it was over the other window."""
     sparks = stepped.shares(measures, [_sparked(measures, [answer]) for answer in answers])
     cells = [_cell(measures, answer, spark if answer.good is not None else ())
@@ -651,6 +657,23 @@ def explain(context: Context, number: Number, question: Question, *, as_of: int 
     asked = Filters(question.environment, question.version, question.segment, question.stage)
     measures = _measures(context, question.window, now, as_of, asked)
     return explaining.answer(measures, number, replace(question, as_of=measures.reader.as_of), _cell, shows.quality_of)
+
+
+def compare(
+    context: Context, window: Window, other: Half, *, environment: str = "production", product: str = "",
+    component: str = "", version: str = "", segment: str = "", feature: str = "", change: str = "",
+    as_of: int | None = None, now: int,
+) -> Comparison:  # fmt: skip
+    """What the window shows (A) against another side (B): every number of the chosen components, and their drift."""
+    measures = _measures(context, window, now, as_of, Filters(environment, version, segment))
+    chosen = _chosen(measures.components, "" if component else product, component)
+    if component and not chosen:
+        raise Unreadable("there is no such component; see the list of services and models.")
+
+    def told(some: Measures, over: Window, names: Sequence[str]) -> list[Change]:
+        return _changes(some, over, names, environment)
+
+    return sided.answer(measures, other, chosen, told, feature=feature, change=change, newest=_newest(measures))
 
 
 def drift(
