@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import component, element, frame, reading, text
 from dashboard.blocks.delivery import blended, change_table, five_table, how, unrelated
+from dashboard.blocks.marks import link
 from dashboard.blocks.panel import section
 from dashboard.charts.runs import run_bars
 from dashboard.view import View
@@ -25,10 +26,11 @@ def show(view: View) -> None:
     """Builds, deployments and flaky tests of the one component that the view shows."""
     found = reading.delivery(view)
     side: Side = "model" if found.parts and found.parts[0].kind == "model" else "system"
-    with frame.panel(view, RUNS[side]):
+    left, right = st.columns((2, 3), gap="medium")
+    with left, frame.panel(view, RUNS[side]):
         show_runs(view, found.sides[side].runs, side)
-    with frame.panel(view, "Deployments"):
-        show_deployments(view, found)
+    with right, frame.panel(view, "Deployments"):
+        show_deployments(view, found, more=link(view.link("delivery"), "its five delivery metrics"))
     with frame.panel(view, "Flaky tests and builds"):
         show_flaky(view, found.flaky)
 
@@ -83,14 +85,14 @@ def _commands(view: View, whole: Whole) -> list[str]:
     return [f"tandem show {name} {ends} --json" for name in names]
 
 
-def show_deployments(view: View, found: Delivered) -> None:
-    """The deployments or promotions of the window with what became of each."""
+def show_deployments(view: View, found: Delivered, more: str = "") -> None:
+    """The deployments or promotions of the window with what became of each; `more` is finished markup."""
     fates = [fate for part in found.parts for fate in part.fates]
     title = "Deployments and promotions" if len(found.parts) != 1 else "Deployments"
     title = "Promotions" if len(found.parts) == 1 and found.parts[0].kind == "model" else title
     never = sum(part.now.never_ran for part in found.parts)
     said = f"{text.plural(len(fates) - never, 'change')} in this window" + (f" · {never} never ran" if never else "")
-    inside = section(title, said) + change_table(found.parts, view.zone)
+    inside = section(title, said, more=more) + change_table(found.parts, view.zone)
     element.show(f'<div class="x-panel">{inside}{unrelated(found.links)}</div>', "deployments")
 
 

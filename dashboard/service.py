@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import component, frame, model, reading, text
+from dashboard import builds, component, frame, model, reading, text
 from dashboard.charts.failures import failure_bars
 from dashboard.charts.latency import latency_map, percentiles
 from dashboard.view import View
@@ -35,6 +35,8 @@ def show(view: View) -> None:
             _failures(view, found)
         with frame.panel(view, "Changes"):
             component.changes(view, found)
+    with frame.panel(view, "Builds, deployments and flaky tests"):
+        builds.show(view)
 
 
 def _latency(view: View, found: Detail) -> None:

@@ -15,6 +15,7 @@ import orjson
 from tandem import explained, lists, shown, times
 from tandem.bins import Quantile
 from tandem.catalog import built_in
+from tandem.delivered import Delivered
 from tandem.shown import (
     Band,
     Card,
@@ -33,6 +34,7 @@ from tandem.shown import (
     SourceState,
     Window,
 )
+from tests.delivery_screens import delivery_of
 
 NOW = 1_795_197_640
 """2026-11-20 18:00:40 UTC."""
@@ -261,7 +263,13 @@ def overview(window: Window, now: int = NOW) -> Overview:
     )  # fmt: skip
 
 
-ATTAINED = ("met",) * 50 + ("missed", "met", "missed", "far", "far", "missed") + ("met",) * 8 + ("quiet",) * 4 + ("unseen",) * 4
+ATTAINED = (
+    ("met",) * 50
+    + ("missed", "met", "missed", "far", "far", "missed")
+    + ("met",) * 8
+    + ("quiet",) * 4
+    + ("unseen",) * 4
+)
 
 
 def listed(product: str, name: str, kind: str, version: str, window: Window) -> lists.Listed:
@@ -304,7 +312,10 @@ def list_of(kind: str, window: Window, now: int, which: str) -> lists.Lists:
         rows[-1] = replace(rows[-1], cell=None, objectives=0)
         return replace(full, rows=tuple(rows), counts=lists.counts(rows))
     if kind == "crowd":
-        rows = [replace(full.rows[i % len(full.rows)], component=f"{full.rows[i % len(full.rows)].component}-{i:03}") for i in range(200)]
+        rows = [
+            replace(full.rows[i % len(full.rows)], component=f"{full.rows[i % len(full.rows)].component}-{i:03}")
+            for i in range(200)
+        ]
         rows.sort(key=lambda row: shown.STATES.index(row.state))
         return replace(full, rows=tuple(rows), counts=lists.counts(rows))
     if kind == "hostile":
@@ -608,6 +619,13 @@ class Engine:
     def detail(self, context: Any, component: str, window: Window, *, now: int, **asked: Any) -> Detail:
         return self._answer(2, now, component, window, **asked)
 
+    def delivery(self, context: Any, window: Window, *, now: int, **asked: Any) -> Delivered:
+        self.asked.append({"which": "delivery", "args": (window,), **asked})
+        if self.broken:
+            raise self.broken
+        found = delivery_of(self.kind, context.config.components, window, now, **asked)
+        return replace(found, newest=self.ended) if self.ended is not None else found
+
 
 def _module(name: str) -> Any:
     """The module of the core, or an empty one in its place where it is not written yet."""
@@ -631,7 +649,9 @@ def answered(context: Any, method: str, path: str, params: Any, headers: Any) ->
     component, signal = given.get("component", "checkout-api"), given.get("signal", "")
     if signal not in OF:
         return 404, "application/json", b'{"error": "there is no such signal."}\n'
-    found = cells_of(component, "system" if signal in TARGETS and signal in dict(COLUMNS["system"]) else "model")[signal]
+    found = cells_of(component, "system" if signal in TARGETS and signal in dict(COLUMNS["system"]) else "model")[
+        signal
+    ]
     other = explained.Witness("blackbox", 9_990, 10_000, 0.999, 0.999 - (found.value or 0))
     facts = explained.Facts(found, built_in()[signal], {"1h": (90, 100), "6h": (900, 1000)},
                             {"p95": Quantile(0.312, 0.3, 0.5)}, (other,), NOW - 40)  # fmt: skip
@@ -643,7 +663,7 @@ def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
     owner, api, report = _module("owner"), _module("api"), _module("report")
     more = {} if put is setattr else {"raising": False}
-    for name in ("overview", "sources", "detail", "lists", "environments"):
+    for name in ("overview", "sources", "detail", "delivery", "lists", "environments"):
         put(report, name, getattr(engine, name), **more)
     put(owner, "current", lambda: fake, **more)
     put(api, "answer", answered, **more)

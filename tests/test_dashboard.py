@@ -82,7 +82,7 @@ class Tags(HTMLParser):
 CASES = [
     (page, kind, {"component": component} if component else {})
     for page, component in (("overview", ""), ("services", ""), ("services", "checkout-api"), ("models", ""),
-                            ("models", "fraud-score"), ("sources", ""))
+                            ("models", "fraud-score"), ("delivery", ""), ("sources", ""))
     for kind in screens.ENGINES
 ]  # fmt: skip
 

@@ -145,7 +145,7 @@ def scale(metric: Metric, found: Five) -> str:
         why = "rates have no step" if metric in ("fail_rate", "rework_rate") else "too few to place"
         return f'<span class="x-muted" title="{why}"><span aria-hidden="true">–</span>{hidden(why)}</span>'
     words = SCALE["frequency" if metric == "frequency" else "duration"][step - 1]
-    dots = "".join(f'<i class="{"v-on" if place < step else ""}"></i>' for place in range(6))
+    dots = "".join(f'<span class="{"v-on" if place < step else ""}"></span>' for place in range(6))
     return (
         f'<span class="v-scale"><span class="v-dots" aria-hidden="true">{dots}</span>'
         f"<span>{step}{text.NARROW}of{text.NARROW}6</span><small>{hx(words)}</small></span>"
@@ -170,6 +170,21 @@ def bars(values: Sequence[float | None], label: str) -> str:
 # -- tables
 
 
+ROLES = {
+    "<table ": '<table role="table" ', "<thead>": '<thead role="rowgroup">', "<tbody>": '<tbody role="rowgroup">',
+    "<tr>": '<tr role="row">', "<td": '<td role="cell"', '<th scope="col"': '<th role="columnheader" scope="col"',
+    '<th scope="row"': '<th role="rowheader" scope="row"',
+}  # fmt: skip
+"""A table whose rows stack on a phone is a table to nobody unless it says so."""
+
+
+def scrolled(name: str, table: str) -> str:
+    """A table in a region of its own, in which it scrolls where it is too wide."""
+    for plain, said in ROLES.items():
+        table = table.replace(plain, said)
+    return f'<div class="f-scroll" tabindex="0" role="region" aria-label="{hx(name)}">{table}</div>'
+
+
 def five_table(whole: Whole, days: str, before: str, width: int, rules_days: int) -> str:
     """The five metrics of one side: value, what it rests on, the window before, trend, step and bars."""
     names = delivery.NAMES[whole.side]
@@ -190,11 +205,11 @@ def five_table(whole: Whole, days: str, before: str, width: int, rules_days: int
             f"<td>{scale(metric, whole.now)}</td>"
             f'<td class="v-over">{bars(whole.bars[metric], label) if whole.reported else ""}</td></tr>'
         )
-    title = hx(_title(whole.side))
-    return (
-        f'<div class="f-scroll" tabindex="0" role="region" aria-label="{title} delivery">'
+    title = _title(whole.side)
+    return scrolled(
+        f"{title} delivery",
         f'<table class="f-table v-five"><caption class="x-hide">{title}: five delivery metrics</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>",
     )
 
 
@@ -246,11 +261,11 @@ def components_table(parts: Sequence[Part], side: str, view: View) -> str:
             cells += f'<td class="x-num" data-name="{SHORT[metric]}">{hx(shown)}{rests}</td>'
         there = link(view.link("delivery", component=part.component), text.clean(part.component, 60))
         rows += f'<tr><th scope="row">{there}</th>{cells}</tr>'
-    return (
-        f'<div class="f-scroll" tabindex="0" role="region" aria-label="{hx(_title(side))} by component">'
+    return scrolled(
+        f"{_title(side)} by component",
         f'<table class="f-table v-parts"><caption class="x-hide">{hx(_title(side))} by component</caption>'
         f'<thead><tr><th scope="col">{"Service" if side == "system" else "Model"}</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+        f"<tbody>{rows}</tbody></table>",
     )
 
 
@@ -285,11 +300,12 @@ def change_table(parts: Sequence[Part], zone: tzinfo, most: int = 20) -> str:
     rows = "".join(_change(one, side, zone, named) for one, side in newest[:most])
     rest = len(newest) - most
     tail = f'<p class="m-more">and {text.count(rest)} earlier in this window</p>' if rest > 0 else ""
-    return (
-        f'<div class="f-scroll" tabindex="0" role="region" aria-label="Deployments and promotions">'
+    table = scrolled(
+        "Deployments and promotions",
         f'<table class="f-table v-changes"><caption class="x-hide">Deployments and promotions</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{tail}"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>",
     )
+    return table + tail
 
 
 def _change(fate: Fate, side: str, zone: tzinfo, named: bool) -> str:
