@@ -46,8 +46,11 @@ Result = Literal[
     "tls failed", "certificate expired", "certificate not trusted", "slow first byte", "slow body", "not http",
     "wrong status", "wrong text", "redirect loop", "redirected away",
 ]  # fmt: skip
-REACHED: frozenset[Result] = frozenset({"answered", "wrong status", "wrong text", "redirect loop", "redirected away"})
-"""Results of a target that did answer, whatever it said."""
+REACHED: frozenset[Result] = frozenset({
+    "answered", "wrong status", "wrong text", "redirect loop", "redirected away", "not http", "tls failed",
+    "certificate expired", "certificate not trusted",
+})  # fmt: skip
+"""Results that show that the network leads somewhere, whatever was said there."""
 
 _OURS = frozenset({
     errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM,

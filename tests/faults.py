@@ -31,7 +31,7 @@ import tests
 from connectors import _http
 from tandem.connect import Pull, SourceDown, SourceRefused
 from tandem.records import Event, Page
-from tests.replay import Answer, Asked, Route, serve
+from tests.replay import Answer, Asked, Route, Server, serve
 
 TOKEN = "canary-5d1f0c7e9b"
 TOKEN_ENV = "TANDEM_TEST_CANARY"
@@ -73,7 +73,8 @@ class Case:
 
     `config` makes the Config of a base URL (with token_env=TOKEN_ENV); `answer` is a fresh server per call of the
     builder. `paging`: faults of its own paging (loop, repeat, reorder, miss), each rewriting a good answer.
-    `same`: how records are compared; events may be known in part after a broken pull.
+    A source that measures faults says by `measured` how often its records tell of each result, and by `means` which
+    result each fault is; nothing is repaired then, and only the requests that had the fault may show it.
     """
 
     module: Any
@@ -82,6 +83,8 @@ class Case:
     pull: Pull
     expected: Mapping[Any, Any] | None = None
     paging: Mapping[str, Callable[[Asked, Answer], Answer]] = field(default_factory=dict)
+    measured: Callable[[Mapping[Any, Any]], Mapping[str, int]] | None = None
+    means: Mapping[str, str] = field(default_factory=dict)
 
 
 BUILDERS: dict[str, Callable[[], Case]] = {}
@@ -209,6 +212,8 @@ def cell(build: Callable[[], Case], name: str, fault: Fault, at: int, stays: boo
         case = build()
         got = pulled(case, broken(case, fault, at, bool(stays), other.url))
         again = pulled(build(), build().answer)
+    if case.measured is not None:
+        return _misjudged(case, name, good, got, again, good.requests - at if stays else 1) + _leaked(got, other)
     for key, record in got.records.items():
         if good.records.get(key) != record:
             wrong.append(f"a wrong record {record!r}")
@@ -219,15 +224,31 @@ def cell(build: Callable[[], Case], name: str, fault: Fault, at: int, stays: boo
         wrong.append("ended as if nothing had happened")
     if stays is None and got.error is None and got.records != good.records:
         wrong.append("lost records silently")
-    if TOKEN in got.said:
-        wrong.append("the token stands in what it says")
-    if other.asked:
-        wrong.append("another server was asked")
+    wrong += _leaked(got, other)
     if got.error is not None and ("\n" in str(got.error) or not str(got.error).endswith(".")):
         wrong.append(f"not one sentence: {got.error}")
     if again.records != good.records or again.error is not None:
         wrong.append("the next good pull does not repair it")
     return wrong
+
+
+def _leaked(got: Outcome, other: Server) -> list[str]:
+    """What went where it should not."""
+    wrong = ["the token stands in what it says"] if TOKEN in got.said else []
+    return wrong + (["another server was asked"] if other.asked else [])
+
+
+def _misjudged(case: Case, name: str, good: Outcome, got: Outcome, again: Outcome, faulty: int) -> list[str]:
+    """What is wrong where faults are results: only the faulty requests show one, and the next pull is good again."""
+    assert case.measured is not None
+    usual = dict(case.measured(good.records))
+    [result] = usual
+    expected = {one: n for one, n in ((result, usual[result] - faulty), (case.means[name], faulty)) if n}
+    if case.means[name] == result:
+        expected = usual
+    told = dict(case.measured(got.records))
+    wrong = [f"tells {told} instead of {expected}"] if told != expected or got.error is not None else []
+    return wrong + (["the next pull is not good"] if dict(case.measured(again.records)) != usual else [])
 
 
 def requests_of(build: Callable[[], Case]) -> int:

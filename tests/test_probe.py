@@ -464,44 +464,29 @@ def test_a_folder_of_saved_answers_is_read_in_place_of_looks(tmp_path: Path, sto
     assert availability(store) == (1, 2)
 
 
-# -- every fault of a server means one thing to a probe
-
-MEANS: dict[str, tuple[Answer, str]] = {
-    "delay": (Answer("x", wait=5.0), "slow first byte"),
-    "trickle": (Answer("x" * 200, each=0.05), "slow body"),
-    "reset": (Answer("x", sent=0), "reset"),
-    "cut body": (Answer("x" * 100, sent=50), "reset"),
-    "wrong length": (Answer("x" * 100, length=200), "reset"),
-    "shorter length": (Answer("x" * 100, length=50), "answered"),
-    "garbage": (Answer(bytes(range(1, 200))), "answered"),
-    "429": (Answer("later", 429, {"Retry-After": "7"}), "wrong status"),
-    "500": (Answer("no", 500), "wrong status"),
-    "html": (Answer("<html>login</html>", 200, {"Content-Type": "text/html"}), "answered"),
-    "gzip bomb": (Answer(bad.bomb(), 200, {"Content-Encoding": "gzip"}), "answered"),
-    "token echo": (Answer({"error": "canary-5d1f0c7e9b"}, 401), "wrong status"),
-}
+# -- the rest
 
 
-@pytest.mark.parametrize("at", [0, 2])
-@pytest.mark.parametrize("name", MEANS)
-def test_a_fault_counts_as_what_it_is_and_the_next_look_is_good(name: str, at: int) -> None:
-    """A fault at the n-th request of three: that target alone has the result, nothing is retried, nothing echoed."""
-    answer, result = MEANS[name]
+@pytest.mark.parametrize(
+    ("url", "onward", "followed"),
+    [
+        ("http://a.example/x", "https://a.example/y", True),
+        ("http://a.example/x", "https://a.example:8443/y", False),
+        ("http://a.example:8080/x", "https://a.example/y", False),
+        ("http://a.example/x", "https://b.example/y", False),
+        ("https://a.example/x", "http://a.example/y", False),
+    ],
+)
+def test_only_the_step_to_https_of_the_same_host_leaves_a_server(url: str, onward: str, followed: bool) -> None:
+    assert _probing._upgrade(url, onward) is followed
+    assert _probing._server(url) != _probing._server(onward)
 
-    def route(asked: Asked) -> Answer:
-        return answer if faulty and asked.path == f"/{at}" else Answer("x")
 
-    faulty = True
-    with serve(route) as server:
-        given = config(*[check(f"{server.url}/{n}", f"c{n}", timeout=0.4) for n in range(3)])
-        page = looked(given)
-        assert len(server.asked) == 3
-        faulty = False
-        again = looked(given, TICK + 30)
-    found = {key[0]: key[2] for key in values(page) if key[2].startswith("result=")}
-    assert found == {f"c{n}": f"result={result if n == at else 'answered'}" for n in range(3)}
-    assert "canary" not in repr(page)
-    assert {key[2] for key in values(again) if key[2].startswith("result=")} == {"result=answered"}
+@pytest.mark.parametrize("certificate", ["own", "expired"])
+def test_a_control_with_a_certificate_that_is_not_trusted_still_shows_the_network(certificate: str) -> None:
+    with bad.refusing() as port, bad.serving(bad.answering(), certificate) as control:
+        page = looked(config(check(f"http://127.0.0.1:{port}"), control=f"https://127.0.0.1:{control}"))
+    assert values(page)["shop", "availability", ""] == Ratio(0, 1)
 
 
 def test_the_fewest_requests_possible_are_made(
