@@ -90,11 +90,15 @@ SCHEMA: Mapping[str, Rule] = {
     "as_of": Rule(None, _load),
     "live": Rule(True, _switch, lambda on: "1" if on else "0"),
 }
-"""Only keys that pages honour; on a list of components `tab` is the state it is narrowed to, `selected` the search."""
-TABS: Mapping[str, tuple[str, ...]] = {"services": STATES, "models": STATES}
-"""What `tab` may be on a page."""
-BEGINNINGS: Mapping[str, Mapping[str, Any]] = {"delivery": {"from": "now-30d"}}
-"""Defaults of pages that are read over weeks."""
+"""Only keys that pages honour; on a list of components `tab` is the state it is narrowed to, `selected` the search;
+on the page of a model `tab` is the threshold of "what if"."""
+TABS: Mapping[str, tuple[str, ...]] = {"services": STATES, "models": STATES, "compare": ("differences",)}
+"""What `tab` may be on a page that lists components; on the page of one it is the name of an objective."""
+BEGINNINGS: Mapping[str, Mapping[str, Any]] = {
+    "delivery": {"from": "now-30d"},
+    "compare": {"from": "now-7d", "compare": "previous"},
+}
+"""Defaults of pages that are read over weeks, or against something."""
 
 
 def default(page: str, key: str) -> Any:
@@ -251,7 +255,7 @@ def view(page: str, given: Mapping[str, str], now: int, **known: Any) -> View:
         ignored += tuple(key for key in ("from", "to") if key in given and key not in ignored)
         values["from"], values["to"] = default(page, "from"), default(page, "to")
         shown = window(values["from"], values["to"], now)
-    if values["tab"] and values["tab"] not in TABS.get(page, ()):
+    if values["tab"] and values["tab"] not in TABS.get(page, ()) and not _shows_threshold(page, values):
         values["tab"] = ""
         ignored += ("tab",)
     choices = {"environment": known.get("environments", ()), "product": known.get("products", ())}
@@ -268,3 +272,15 @@ def view(page: str, given: Mapping[str, str], now: int, **known: Any) -> View:
 def write(shown: View, **changes: Any) -> None:
     """One call for one gesture: one write is one entry of the browser's history."""
     st.query_params.from_dict(shown.query(**changes))
+def threshold_of(given: str) -> float | None:
+    """A score between 0 and 1 as it stands in a link; None for anything else."""
+    if not (given.isascii() and given[:2] == "0." and given[2:].isdigit()):
+        return None
+    return float(given)
+
+
+def _shows_threshold(page: str, values: Mapping[str, Any]) -> bool:
+    """Whether `tab` is the threshold that the page of one component asks "what if" of."""
+    return page in TABS and bool(values["component"]) and threshold_of(values["tab"]) is not None
+
+

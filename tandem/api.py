@@ -191,7 +191,7 @@ def _show(context: Any, params: Params) -> Answer:
         return _error(404, str(no))
 
 
-NUMBER = ("component", "signal", "objective", "number", "product", "measure", "feature")
+NUMBER = ("component", "signal", "objective", "number", "product", "measure", "feature", "joint")
 """What names one number on a screen."""
 
 

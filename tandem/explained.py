@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tandem import slo, times, wording
 from tandem.bins import Quantile
 from tandem.catalog import Signal
+from tandem.joint import Joint
 from tandem.shown import Cell, Objective, Unreadable, Window
 
 BURN = "burn:"
@@ -24,6 +25,7 @@ SPOKEN: Mapping[str, str] = {
     "total": "total",
     "coverage": "coverage",
     "target": "target",
+    "actual": "share of good over its own window",
     "budget_left": "error budget left",
     "events_left": "events left",
 }
@@ -177,7 +179,7 @@ def _unit(cell: Cell, number: str) -> str:
 
 
 def _meaning(signal: Signal, number: str) -> str:
-    if number == "value":
+    if number in ("value", "actual"):
         return signal.meaning
     own = MEANINGS.get("burn" if number.startswith(BURN) else number, "")
     return f"{own} {signal.meaning}"
@@ -221,6 +223,9 @@ def _aimed(objective: Objective, looks: Mapping[str, tuple[int, int]], number: s
     bad, total = wording.count(objective.total - objective.good), wording.count(objective.total)
     if number == "target":
         return objective.target, "as configured", ""
+    if number == "actual":
+        value = objective.good / objective.total if objective.total else None
+        return value, "good ÷ total", _over_counts(objective.good, objective.total)
     if number == "budget_left":
         counts = f"1 − ({bad} ÷ {total}) ÷ (1 − {target})" if objective.total else "nothing was counted"
         return objective.budget_left, "1 − (bad ÷ total) ÷ (1 − target)", counts
@@ -248,6 +253,8 @@ def _key(number: str) -> str:
         return f".quantiles.{number}"
     if number.startswith(BURN):
         return f".objective.burn[{_quoted(number.removeprefix(BURN))}]"
+    if number == "actual":
+        return ".objective | .good / .total"
     return f".objective.{number}" if number in ("target", "budget_left", "events_left") else f".{number}"
 
 
@@ -296,6 +303,30 @@ def of_key(
     )  # fmt: skip
 
 
+JOINT: Mapping[str, tuple[str, str, str]] = {
+    "target": ("The share to be answered, in time and right.", "as configured, or the parts' multiplied", "share"),
+    "failure": ("The share that failed in any part, if they fail independently.", "1 − (1 − e₁)(1 − e₂)…", "share"),
+    "budget_left": ("Share of the budget that both halves have left.", "1 − failure ÷ (1 − target)", "share"),
+    "service_spent": ("The part of it that the service spent.", "its parts' share of all failures", "share"),
+    "model_spent": ("The part of it that the model spent.", "its parts' share of all failures", "share"),
+}  # fmt: skip
+
+
+def of_joint(one: Joint, number: str, component: str, question: Question) -> Explained:
+    """A number of the budget that a service and its model share; raises Unreadable for an unknown one."""
+    if number not in JOINT:
+        raise _unknown(number)
+    meaning, formula, unit = JOINT[number]
+    parts = [
+        f"{part.says}: {wording.count(part.total - part.good)} of {wording.count(part.total)} failed"
+        for part in one.parts
+    ]
+    path = f".joint[] | select(.service == {_quoted(one.service)} and .model == {_quoted(one.model)}) | .{number}"
+    found = of_key(f"{one.product} {number.replace('_', ' ')}", getattr(one, number), unit, meaning, formula,
+                   "; ".join(parts), question, command="show", component=component, path=path)  # fmt: skip
+    return replace(found, state=one.state, reason=one.reason, over=f"{one.window}; ends with {_page(question)}")
+
+
 QUALITY: Mapping[str, tuple[str, str]] = {
     "accuracy": ("Share of labelled predictions that were right.", "right ÷ labelled"),
     "precision": ("Of what was predicted positive, the share that was.", "TP ÷ (TP + FP)"),
@@ -309,6 +340,23 @@ QUALITY: Mapping[str, tuple[str, str]] = {
     "rmse": ("Root of the mean squared error, in the unit of the target.", "√(Σ (predicted − true)² ÷ n)"),
     "bias": ("Mean error, in the unit of the target; above 0 is predicted too high.", "Σ (predicted − true) ÷ n"),
     "r2": ("Share of the variance of the truth that is explained.", "1 − Σ error² ÷ Σ (true − mean)²"),
+    "balanced_accuracy": ("The mean of the recalls of all classes.", "(TPR + TNR) ÷ 2, or the mean recall"),
+    "fpr": ("Of what was not positive, the share that was predicted so.", "FP ÷ (FP + TN)"),
+    "fnr": ("Of what was positive, the share that was missed.", "FN ÷ (FN + TP)"),
+    "mcc": (
+        "Correlation of prediction and truth, -1 to 1 (Matthews; for several classes Gorodkin).",
+        "(TP·TN − FP·FN) ÷ √((TP + FP)(TP + FN)(TN + FP)(TN + FN))",
+    ),
+    "brier": ("Mean squared distance of the score from the outcome; 0 is best.", "Σ (score − outcome)² ÷ n"),
+    "log_loss": ("Mean surprise at the truth, in nats; 0 is best.", "Σ −ln(score of the truth) ÷ n"),
+    "ece": (
+        "How far scores lie from what was observed, over the score's bins; few labels alone make some.",
+        "Σ |sum of scores − positives| ÷ n",
+    ),
+    "mape": (
+        "Mean absolute error as a share of the true value; true values of 0 are left out and counted.",
+        "Σ |(predicted − true) ÷ true| ÷ n",
+    ),
     "label_coverage": ("Share of predictions whose label has arrived.", "labels ÷ predictions"),
     "labels": ("Predictions whose label has arrived.", "labels"),
     "predictions": ("Predictions that were made.", "predictions"),
@@ -335,7 +383,7 @@ def of_quality(
     if bound:
         counts = f"± {bound:.3g}, what the ties inside bins leave open"
     unit = "events" if measure in ("labels", "predictions") else ""
-    shares = ("accuracy", "precision", "recall", "f1", "label_coverage")
+    shares = ("accuracy", "precision", "recall", "f1", "label_coverage", "balanced_accuracy", "fpr", "fnr", "mape")
     return of_key(
         f"{component} {measure.replace('_', ' ')}", value if isinstance(value, int | float) else None,
         "share" if measure in shares else unit, meaning, formula, counts, question, command="show", component=component,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tandem import bins, explained
+from tandem import bins, explained, joint
 from tandem.catalog import Signal
 from tandem.explained import Explained, Facts, Question, Witness
 from tandem.measure import Answer, Asked, Measures
@@ -22,7 +22,7 @@ class Number:
     """Which number on a screen: `number` of a signal (and one of its objectives) of a component.
 
     Without a component it is that of a card, over all components of `product`. `feature` and `measure` name a number
-    of drift or of quality instead of a signal's.
+    of drift or of quality instead of a signal's, `joint` one of the budget that is shared with that component.
     """
 
     component: str = ""
@@ -32,6 +32,7 @@ class Number:
     product: str = ""
     measure: str = ""
     feature: str = ""
+    joint: str = ""
 
 
 def answer(measures: Measures, number: Number, question: Question, drawn: Drawn, quality: Quality) -> Explained:
@@ -40,6 +41,8 @@ def answer(measures: Measures, number: Number, question: Question, drawn: Drawn,
         raise Unreadable("there is no such component; see the list of services and models.")
     if number.measure:
         return _quality(measures, number, question, quality)
+    if number.joint:
+        return _joint(measures, number, question)
     signal = measures.config.signals.get(number.signal)
     if signal is None:
         raise Unreadable(f"there is no signal {number.signal[:40]!r}.")
@@ -94,6 +97,14 @@ def _card(measures: Measures, number: Number, signal: Signal, question: Question
         first.setdefault((one.component, one.signal.name), one)
     cells: Sequence[Cell] = [drawn(measures, one) for one in measures.answers(list(first.values()))]
     return explained.of_card(cells, signal, {"product": number.product}, question)
+
+
+def _joint(measures: Measures, number: Number, question: Question) -> Explained:
+    found = joint.of_components(measures, [number.component])[number.component]
+    one = next((one for one in found if number.joint in (one.service, one.model)), None)
+    if one is None:
+        raise Unreadable(f"{number.component!r} shares no budget with {number.joint[:80]!r}.")
+    return explained.of_joint(one, number.number, number.component, question)
 
 
 def _quality(measures: Measures, number: Number, question: Question, quality: Quality) -> Explained:

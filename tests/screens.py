@@ -35,6 +35,7 @@ from tandem.shown import (
     Window,
 )
 from tests.delivery_screens import delivery_of
+from tests.objective_screens import dressed
 
 NOW = 1_795_197_640
 """2026-11-20 18:00:40 UTC."""
@@ -506,10 +507,10 @@ def detail(name: str, window: Window, now: int = NOW) -> Detail:
         ("country=IN", 3_204, 4_010, (0.786, 0.811)), ("channel=web", 20_111, 22_000, (0.91, 0.918)),
         ("country=NG", 61, 74, (0.72, 0.89)),
     )  # fmt: skip
-    return Detail(
+    return dressed(Detail(
         component=name, kind=kind, product=found[0], state=worst(list(cells)), window=window, as_of=12, step=300, now=now,
         newest=now - 40, cells=cells, latency=band(length) if kind == "service" else None,
-        lines=tuple(replace(line, title="Errors" if line.side == "system" else "Accuracy", step=300) for line in lines(length) if (line.side == "system") == (kind == "service")), partners=partner,
+        lines=(*((Line("Uptime", "system", 0.999, series(4, length, 0.9996, 0.0002, 0.003, 0.9), step=300),) if kind == "service" else ()), *(replace(line, title="Errors" if line.side == "system" else "Accuracy", step=300) for line in lines(length) if (line.side == "system") == (kind == "service"))), partners=partner,
         changes=mine, features=features() if kind == "model" else (),
         confusion={("genuine", "genuine"): 21_204, ("genuine", "fraud"): 1_340, ("fraud", "genuine"): 2_726,
                    ("fraud", "fraud"): 20_940} if kind == "model" else {},
@@ -519,7 +520,7 @@ def detail(name: str, window: Window, now: int = NOW) -> Detail:
         versions=versions(found[3]) if kind == "model" else (), samples=samples(now) if kind == "model" else (),
         distribution=distribution() if kind == "model" else None,
         served=(Served("v11", window.since, window.since + length * 240), Served(found[3], window.since + length * 240, window.until)) if kind == "model" else (),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def hostile_detail(name: str, window: Window, now: int = NOW) -> Detail:

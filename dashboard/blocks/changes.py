@@ -8,6 +8,7 @@ from datetime import UTC, tzinfo
 from dashboard import text
 from dashboard.text import hx
 from dashboard.view import View
+from tandem.corrections import Correction
 from tandem.shown import Change
 
 LANES: Mapping[str, str] = {
@@ -51,3 +52,15 @@ def _change(change: Change, zone: tzinfo, days: bool) -> str:
 
 def _lasted(change: Change) -> bool:
     return change.ended is not None and change.ended > change.ts and change.lane in ("Incident", "Build")
+
+
+def corrections(found: Sequence[Correction], view: View) -> str:
+    """What was left out by agreement: when, by whom, and why."""
+    rows = "".join(
+        f"<li>{text.moment(one.since, view.zone)} to {text.moment(one.until, view.zone)}: "
+        f"{hx(one.reason or one.origin, 200)}"
+        f' <span class="x-muted">{hx(" · ".join(part for part in (one.author, one.source, one.agreed) if part), 200)}'
+        "</span></li>"
+        for one in found[:20]
+    )
+    return f'<ul class="b-notes">{rows}</ul>'

@@ -109,15 +109,18 @@ def percentiles(band: Band, window: Window, zone: tzinfo, threshold: float | Non
             "xref": "paper", "x": 1, "xanchor": "left", "xshift": 4, "y": seen[-1], "yref": "y", "text": px(name),
             "showarrow": False, "font": {"size": 12, "color": INK},
         })  # fmt: skip
-    tick = _nice(top * 1.08)
-    values = [tick * i for i in range(int(top * 1.08 / tick) + 2)]
-    figure_layout["yaxis"] = axis(
-        range=[0, top * 1.08 or 1], tickmode="array", tickvals=values, ticktext=[text.edge(v) for v in values]
-    )
+    figure_layout["yaxis"] = seconds_axis(top)
     _spread(figure_layout["annotations"], (top * 1.08 or 1) / 14)
     if threshold is not None:
         figure_layout["shapes"].append(target_line(threshold, "y"))
     return {"data": data, "layout": figure_layout}
+
+
+def seconds_axis(top: float) -> Figure:
+    """An axis of durations from 0, with round ticks in the unit that reads best."""
+    tick = _nice(top * 1.08)
+    values = [tick * i for i in range(int(top * 1.08 / tick) + 2)]
+    return axis(range=[0, top * 1.08 or 1], tickmode="array", tickvals=values, ticktext=[text.edge(v) for v in values])
 
 
 def _spread(notes: list[Figure], least: float) -> None:
