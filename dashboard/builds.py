@@ -18,6 +18,8 @@ from tandem.flaky import Flaky
 from tandem.shown import Side, Window
 
 RUNS = {"system": "Builds", "model": "Training runs"}
+FEW, MANY = 8, 20
+"""Changes that are listed beside other panels and on a phone, and on a page of their own."""
 EVERY = {3600: "hour", 86400: "day", 604800: "week"}
 FLAKY = ("Test or job", "Suite", "Component", "Flaked", "Runs", "Flip rate", "Minutes lost", "Last, UTC", "On the list")
 
@@ -92,7 +94,9 @@ def show_deployments(view: View, found: Delivered, more: str = "") -> None:
     title = "Promotions" if len(found.parts) == 1 and found.parts[0].kind == "model" else title
     never = sum(part.now.never_ran for part in found.parts)
     said = f"{text.plural(len(fates) - never, 'change')} in this window" + (f" · {never} never ran" if never else "")
-    inside = section(title, said, more=more) + change_table(found.parts, view.zone)
+    inside = section(title, said, more=more) + change_table(
+        found.parts, view.zone, FEW if more or view.narrow else MANY
+    )
     element.show(f'<div class="x-panel">{inside}{unrelated(found.links)}</div>', "deployments")
 
 
@@ -111,7 +115,7 @@ def show_flaky(view: View, found: Sequence[Flaky]) -> None:
         columns = {name: [row[place] for row in rows] for place, name in enumerate(FLAKY)}
         if len({one.component for one in found}) == 1:
             del columns["Component"]
-        st.dataframe(columns, hide_index=True, height=min(36 * (len(rows) + 1) + 2, 320), key="flaky_table")
+        st.dataframe(columns, hide_index=True, height=min(35 * (len(rows) + 1) + 3, 318), key="flaky_table")
 
 
 def _row(one: Flaky) -> tuple[object, ...]:

@@ -134,7 +134,7 @@ def moved(found: Trend) -> str:
     if found.sign is None:
         return f'<span class="x-muted">{hx(found.word)}</span>'
     arrow = {1: "▲", 0: "=", -1: "▼"}[found.sign]
-    chance = ' <span class="x-muted">within chance</span>' if found.clear is False else ""
+    chance = "<small>within chance</small>" if found.clear is False else ""
     return f'<span class="v-moved"><span aria-hidden="true">{arrow} </span>{hx(found.word)}</span>{chance}'
 
 
@@ -199,7 +199,7 @@ def five_table(whole: Whole, days: str, before: str, width: int, rules_days: int
         then = value(metric, whole.before) if whole.before.frequency.n or metric == "frequency" else "–"
         rows += (
             f'<tr><th scope="row" title="{hx(tip, 400)}">{hx(names[metric])}<small>{hx(said)}</small></th>'
-            f'<td class="x-num v-value">{hx(value(metric, whole.now) if whole.reported else "–")}</td>'
+            f'<td class="x-num v-value">{_large(value(metric, whole.now) if whole.reported else "–")}</td>'
             f'<td class="v-trend">{moved(delivery.trend(metric, whole.now, whole.before))}'
             f"<small>{hx(before)} {hx(then if whole.reported else '–')}</small></td>"
             f"<td>{scale(metric, whole.now)}</td>"
@@ -211,6 +211,11 @@ def five_table(whole: Whole, days: str, before: str, width: int, rules_days: int
         f'<table class="f-table v-five"><caption class="x-hide">{title}: five delivery metrics</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>",
     )
+
+
+def _large(shown: str) -> str:
+    number, space, unit = shown.partition(" ")
+    return f"{hx(number)}<small>{hx(unit)}</small>" if space else hx(shown)
 
 
 def _title(side: str) -> str:
@@ -294,7 +299,7 @@ def change_table(parts: Sequence[Part], zone: tzinfo, most: int = 20) -> str:
         return '<p class="x-muted">No deployment and no promotion in this window, as far as the sources have said.</p>'
     newest = sorted(fates, key=lambda one: (-one[0].change.running, one[0].change.component, one[0].change.told))
     named = len(parts) != 1
-    heads = ["When", "Component", "Change", "Lead time", "Outcome", "Why", "Seen by"]
+    heads = ["When", "Component", "Change", "Lead time", "Outcome", "Why"]
     head = "".join(f'<th scope="col"{" class=x-num" if name == "Lead time" else ""}>{name}</th>' for name in heads
                    if named or name != "Component")  # fmt: skip
     rows = "".join(_change(one, side, zone, named) for one, side in newest[:most])
@@ -312,13 +317,14 @@ def _change(fate: Fate, side: str, zone: tzinfo, named: bool) -> str:
     change = fate.change
     kind = "rollback" if change.kind == "rollback" or fate.undoes else change.kind
     commit = f'<small class="v-commit">{hx(change.commit[:8])}</small>' if change.commit else ""
+    seen = hx(", ".join(change.sources), 160)
+    several = f"<small>seen by {seen}</small>" if len(change.sources) > 1 else ""
     component = f"<td class='v-whose'>{hx(change.component, 60)}</td>" if named else ""
     return (
         f'<tr><td class="v-when">{text.moment(change.running, zone)}</td>{component}'
-        f'<th scope="row"><span class="x-tag x-{side}">{hx(kind)}</span> '
-        f"{hx(change.version or change.title or change.told[0][1], 60)} {commit}</th>"
-        f'<td class="x-num v-lead">{_lead(fate)}</td><td>{_outcome(fate)}</td><td class="v-why">{_why(fate)}</td>'
-        f'<td class="x-muted">{hx(", ".join(change.sources), 120)}</td></tr>'
+        f'<th scope="row" title="seen by {seen}"><span class="x-tag x-{side}">{hx(kind)}</span> '
+        f"{hx(change.version or change.title or change.told[0][1], 60)} {commit}{several}</th>"
+        f'<td class="x-num v-lead">{_lead(fate)}</td><td>{_outcome(fate)}</td><td class="v-why">{_why(fate)}</td></tr>'
     )
 
 
