@@ -27,6 +27,7 @@ Answer = tuple[int, str, bytes]
 """(HTTP status, content type, body)."""
 
 JSON = "application/json"
+YAML = "application/yaml"
 LINES = "application/x-ndjson"
 SVG = "image/svg+xml"
 COLOURS = {"ok": "#2e7d32", "at risk": "#b26a00", "breached": "#c62828", "unknown": "#5f6368"}
@@ -292,6 +293,14 @@ def _metrics(context: Any, params: Params) -> Answer:
     return 200, "text/plain; version=0.0.4; charset=utf-8", text.encode()
 
 
+def _openslo(context: Any, params: Params) -> Answer:
+    given = _known(params, "component")
+    try:
+        return 200, YAML, report.openslo(context, given.get("component", ""), now=context.now()).encode()
+    except Unreadable as no:
+        return _error(404, str(no))
+
+
 def _doctor(context: Any, params: Params) -> Answer:
     _known(params)
     return 200, JSON, dumps({"findings": sound.faults(context.store)})
@@ -332,6 +341,7 @@ ROUTES: Mapping[str, Callable[[Any, Params], Answer]] = {
     "/api/v1/drift": _drift,
     "/api/v1/explain": _explain,
     "/api/v1/sources": _sources,
+    "/api/v1/openslo": _openslo,
     "/api/v1/doctor": _doctor,
     "/metrics": _metrics,
 }

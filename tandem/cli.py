@@ -369,8 +369,17 @@ def _check_port(port: int) -> None:
 @click.option("--segment", metavar="K=V", multiple=True, help="One segment only, such as country=DE.")
 @click.option("--stage", metavar="S", help="production, evaluation, training or estimated.")
 @json_option
-def show(component: str, file: str | None, as_json: bool, segment: tuple[str, ...], **given: str | None) -> None:
+@click.option("--openslo", is_flag=True, help="Print its objectives as OpenSLO v1 YAML instead.")
+def show(
+    component: str, file: str | None, as_json: bool, openslo: bool, segment: tuple[str, ...], **given: str | None
+) -> None:
     """What is known of one component, or of all, over a window: the last 24 hours where nothing is said."""
+    if openslo:
+        if as_json or segment or any(given.values()):
+            raise Misused("--openslo prints what is promised, which has no window or filter; leave the others out.")
+        asked = {"component": [component]} if component else {}
+        click.echo(_asked(loaded(file), "/api/v1/openslo", asked), nl=False)
+        return
     params = _params(given)
     params |= {"segment": list(segment)} if segment else {}
     body = _asked(loaded(file), "/api/v1/show", params | ({"component": [component]} if component else {}))

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tandem import catalog, connect, objectives, strict, times
+from tandem import catalog, connect, objectives, openslo, strict, times
 from tandem.connect import Common, Connector
 from tandem.linking import Rules
 from tandem.objectives import MEASURES as MEASURES
@@ -136,6 +136,7 @@ class _File:
     component: tuple[Component, ...] = ()
     objective: tuple[Objective, ...] = ()
     product: tuple[Product, ...] = ()
+    slo: openslo.Imported = field(default_factory=openslo.Imported)
     correction: tuple[Correction, ...] = ()
     maintenance: Maintenance = "leave out"
     delivery: Rules = field(default_factory=Rules)
@@ -177,12 +178,13 @@ def parse(text: str, path: Path) -> Config:
     components = _components(file, signals)
     objectives.check_products(file.product, list(dict.fromkeys(component.product for component in components)))
     _check_names(file, tuple(component.name for component in components))
+    imported = openslo.objectives(file.slo, folder, () if _is_open(file) else [one.name for one in components])
     return Config(
         path=path,
         store=folder / file.store,
         timezone=file.timezone,
         components=components,
-        objectives=objectives.checked(file.objective, signals, file.timezone),
+        objectives=objectives.checked((*file.objective, *imported), signals, file.timezone),
         promises=file.product,
         corrections=file.correction,
         maintenance=file.maintenance,
@@ -347,8 +349,13 @@ def _mentions(source: Source, signals: Mapping[str, catalog.Signal]) -> Iterator
             yield name, measured.side if measured else side
 
 
+def _is_open(file: _File) -> bool:
+    """Whether some components are only known once a source is read."""
+    return any(_finds_components(source) for source in file.source)
+
+
 def _check_names(file: _File, names: tuple[str, ...]) -> None:
-    if any(_finds_components(source) for source in file.source):
+    if _is_open(file):
         return
     for component in file.component:
         for other in component.depends_on:

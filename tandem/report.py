@@ -19,6 +19,7 @@ from tandem import (
     explaining,
     joint,
     judged,
+    openslo_text,
     quality_json,
     segmented,
     shows,
@@ -689,6 +690,18 @@ def drift(
     if model not in known:
         raise Unreadable(f"there is no component {model!r}; known are {', '.join(known)}.")
     return apart.drifts(apart.pair(measures.reader, context.config, model, current, reference, now))
+
+
+def openslo(context: Context, component: str = "", *, now: int) -> str:
+    """Every objective in force as OpenSLO v1 YAML; raises Unreadable where there is no such component, or none."""
+    measures = _measures(context, Window(*times.window(now - DAY, now, now)), now, None, Filters())
+    names = [one.name for one in measures.components]
+    if component and component not in names:
+        raise Unreadable(f"there is no component {component!r}; known are {', '.join(names)}.")
+    some = standing.promised(measures, [component] if component else names)
+    if not some:
+        raise Unreadable("there is no objective to write; add an [[objective]] to tandem.toml, or collect first.")
+    return openslo_text.text(some, {name: one.meaning for name, one in context.config.signals.items()})
 
 
 def check(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from fractions import Fraction
 from functools import cache, lru_cache
 from typing import Any
 
 from tandem import price, slo, wording
-from tandem.measure import NONE, Answer, rules
+from tandem.measure import NONE, Answer, Measures, rules
+from tandem.objectives import Objective as Promise
 from tandem.records import BUCKET
 from tandem.shown import BurnRule, Objective
 
@@ -140,6 +141,20 @@ def _unusual(answer: Answer, step: int) -> Iterator[str]:
     if given is not None and given.calendar and answer.expected is None:
         yield (f"Nothing says how much to expect of a {given.calendar}, so the budget is that of what came so far; set"
                " expected, or wait for a second one.")  # fmt: skip
+
+
+def promised(measures: Measures, components: Sequence[str]) -> list[Promise]:
+    """Every objective in force of the components: the configured ones, and those of signals that are measured."""
+    found = []
+    for one in measures.asked(components):
+        if one.objective is not None:
+            found.append(one.objective)
+        elif one.target is not None:
+            made = Promise(one.component, one.signal.name, one.target)
+            within = one.signal.good == "within"
+            found.append(replace(made, tolerance=one.threshold) if within else replace(made, threshold=one.threshold))
+    stages = [one for one in measures.config.objectives if one.component in components and one.stage != "production"]
+    return [*found, *stages]
 
 
 def json(one: Objective) -> dict[str, Any]:
