@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import delivery, frame, model, overview, reading, service, sources
+from dashboard import compare, delivery, frame, model, overview, reading, service, sources
 from dashboard.view import View, view
 from tandem import owner
 
@@ -19,6 +19,7 @@ TITLES = {
     "services": "Services",
     "models": "Models",
     "delivery": "Delivery",
+    "compare": "Compare",
     "sources": "Sources",
 }
 DRAWN = {
@@ -26,6 +27,7 @@ DRAWN = {
     "services": service.show,
     "models": model.show,
     "delivery": delivery.show,
+    "compare": compare.show,
     "sources": sources.show,
 }
 

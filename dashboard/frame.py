@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from dashboard import element, reading, text
+from dashboard.blocks.compared import against
 from dashboard.blocks.marks import link
 from dashboard.blocks.panel import ignored, notice, section, title_block
 from dashboard.charts.figure import CONFIG, Figure, RawFigure
@@ -48,6 +49,7 @@ def _page_links(view: View, titles: Mapping[str, str]) -> None:
         "services": "dns",
         "models": "model_training",
         "delivery": "rocket_launch",
+        "compare": "compare_arrows",
         "sources": "database",
     }
     with st.container(horizontal=True, gap=None, width="content"):
@@ -65,8 +67,8 @@ def _page_links(view: View, titles: Mapping[str, str]) -> None:
 
 def header(view: View, title: str, note: str, newest: int | None, state: str = "", words: str = "") -> None:
     """The title block and the controls; while live, looks every few seconds whether there is something new to read."""
-    if view.against and view.page != "sources":
-        note += f" · against {text.span(view.against.since, view.against.until, view.zone)}"
+    if view.page not in ("sources", "compare"):
+        note += _against(view)
     seen = reading.mark(view.context, view.now)
 
     def pulse() -> None:
@@ -86,6 +88,12 @@ def header(view: View, title: str, note: str, newest: int | None, state: str = "
             st.fragment(pulse, run_every=TICK if view.live else None)()
         _controls(view)
     notices(view)
+
+
+def _against(view: View) -> str:
+    if view.against is not None:
+        return f" · against {text.span(view.against.since, view.against.until, view.zone)}"
+    return f" · against {against(view)}" if view.other is not None else ""
 
 
 def notices(view: View) -> None:
@@ -154,8 +162,9 @@ def _choices(view: View, width: Any) -> None:
     select(view, "component", _components(view), _everything(view), width)
     if len(view.environments) > 1:
         select(view, "environment", view.environments, "", width if width == "stretch" else 130)
-    named = {"previous": "Previous period", "week": "One week before"}
-    select(view, "compare", tuple(named), "No comparison", width, named)
+    if view.page != "compare":
+        named = {**COMPARED, **({} if view.compare in ("", *COMPARED) else {view.compare: against(view)})}
+        select(view, "compare", tuple(named), "No comparison", width, named)
 
 
 def _components(view: View) -> tuple[str, ...]:
@@ -191,7 +200,8 @@ def select(
     )
 
 
-ACROSS = ("overview", "delivery")
+COMPARED = {"previous": "Previous period", "week": "One week before"}
+ACROSS = ("overview", "delivery", "compare")
 """Pages that show services and models of a product together."""
 LABELS = {"compare": "Compare with", "selected": "Feature"}
 NARROWER = {"component": {"version": "", "segment": ""}, "product": {"component": ""}}

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
+from dashboard import other
 from dashboard.view import View
 from tandem import delivered, report, shown
+from tandem.compared import Comparison
 from tandem.lists import Lists
 
 KEPT = 64
@@ -27,7 +29,7 @@ def _kept(question: tuple[Any, ...], version: int, _ask: Callable[[], Any]) -> A
 def overview(view: View) -> shown.Overview:
     """The numbers of the Overview; raises one of UNREADABLE."""
     question: dict[str, Any] = {"environment": view.environment, "product": view.product, "component": view.component}
-    question["compare"] = view.against
+    question["compare"] = view.compared
 
     def ask() -> shown.Overview:
         return report.overview(view.context, view.window, **question, as_of=view.as_of, now=view.now)
@@ -38,12 +40,28 @@ def overview(view: View) -> shown.Overview:
 
 def lists(view: View, kind: str) -> Lists:
     """The services or the models of the whole house, worst first; raises one of UNREADABLE."""
-    question: dict[str, Any] = {"environment": view.environment, "product": view.product, "compare": view.against}
+    question: dict[str, Any] = {"environment": view.environment, "product": view.product, "compare": view.compared}
 
     def ask() -> Lists:
         return report.lists(view.context, view.window, kind, **question, as_of=view.as_of, now=view.now)
 
     answer: Lists = _kept(_key(f"lists {kind}", view, *question.values()), view.context.version(), ask)
+    return answer
+
+
+def compare(view: View) -> Comparison:
+    """What is shown against what it is compared with; raises one of UNREADABLE."""
+    if view.other is None:
+        raise shown.Unreadable("there is no such window to compare with; choose another one.")
+    question: dict[str, Any] = {"environment": view.environment, "product": view.product, "component": view.component}
+    question |= {"version": view.asked["version"], "segment": view.asked["segment"], "feature": view.selected}
+    question["change"] = other.kind_of(view.compare)[1] if view.compare.startswith("change:") else ""
+    beside = view.other
+
+    def ask() -> Comparison:
+        return report.compare(view.context, view.window, beside, **question, as_of=view.as_of, now=view.now)
+
+    answer: Comparison = _kept(_key("compare", view, beside, *question.values()), view.context.version(), ask)
     return answer
 
 
@@ -61,7 +79,7 @@ def sources(view: View) -> shown.Sources:
 def detail(view: View, component: str) -> shown.Detail:
     """The numbers of one component's page; raises one of UNREADABLE."""
     question = {"environment": view.environment, "version": view.asked["version"], "segment": view.asked["segment"]}
-    question |= {"compare": view.against, "feature": view.selected}
+    question |= {"compare": view.compared, "feature": view.selected}
 
     def ask() -> shown.Detail:
         return report.detail(view.context, component, view.window, **question, as_of=view.as_of, now=view.now)

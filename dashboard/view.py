@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from dashboard import other
 from tandem import times
 from tandem.records import BUCKET, DAY
-from tandem.shown import STATES, Side, Window
+from tandem.shown import STATES, Half, Side, Window
 
 LONGEST = 5 * 366 * DAY
 """A window is at most five years; no link may ask for more."""
@@ -20,8 +21,6 @@ EARLIEST = 946_684_800
 """Nothing is older than the year 2000."""
 RANGES = {"1h": "now-1h", "6h": "now-6h", "24h": "now-24h", "7d": "now-7d", "30d": "now-30d"}
 CUSTOM = "Custom"
-WEEK = 7 * DAY
-COMPARISONS = ("previous", "week")
 SIDES: tuple[Side, ...] = ("system", "model")
 LONG = 200
 """How many characters one value of a link may have."""
@@ -84,7 +83,7 @@ SCHEMA: Mapping[str, Rule] = {
     "version": Rule("", _name),
     "segment": Rule("", _segment),
     "side": Rule("", _among(*SIDES)),
-    "compare": Rule("", _among(*COMPARISONS)),
+    "compare": Rule("", other.checked),
     "selected": Rule("", _name),
     "tab": Rule("", _name),
     "as_of": Rule(None, _load),
@@ -146,15 +145,28 @@ class View:
 
     @property
     def compare(self) -> str:
-        """What is compared with: previous, week, or "" for nothing."""
+        """What is compared with: previous, week, version:7 and so on (`other.py`), or "" for nothing."""
         return str(self.asked["compare"])
 
     @property
     def against(self) -> Window | None:
-        """The window that is compared with: as long as the shown one, right before it or a week earlier."""
-        since, until = self.window.since, self.window.until
-        back = {"previous": until - since, "week": WEEK}.get(self.compare)
-        return Window(since - back, until - back) if back and since - back >= EARLIEST else None
+        """The other window that is compared with; None for none, and for another version or segment of this one."""
+        return other.window_of(self.compare, self.window, self.now, EARLIEST)
+
+    @property
+    def half(self) -> Half:
+        """What is shown, as one side of a comparison: A."""
+        return Half("window", self.window, self.asked["version"], self.asked["segment"], environment=self.environment)
+
+    @property
+    def other(self) -> Half | None:
+        """What it is compared with: B."""
+        return other.half(self.compare, self.half, self.against) if self.compare else None
+
+    @property
+    def compared(self) -> Window | Half | None:
+        """The same as the engine takes it on every page: another window, or another version, segment or stage."""
+        return self.against or self.other
 
     @property
     def selected(self) -> str:
@@ -165,6 +177,11 @@ class View:
     def tab(self) -> str:
         """The part of the page that was asked for, or ""; on a list of components a state."""
         return str(self.asked["tab"])
+
+    @property
+    def threshold(self) -> float | None:
+        """The score that the page of a model asks "what if" of; None for its own choice."""
+        return threshold_of(self.tab)
 
     @property
     def as_of(self) -> int | None:
@@ -195,7 +212,11 @@ class View:
 
     def onward(self, page: str, **changes: Any) -> dict[str, str]:
         """The query of a link to a page; what is this page's default, and not changed, becomes that page's own."""
-        changes = {**({"selected": ""} if "component" in changes else {}), **changes}
+        if "component" in changes:
+            left = {"selected": ""} if self.threshold is None else {"selected": "", "tab": ""}
+            if changes["component"] != self.component and other.kind_of(self.compare)[0] in other.OWN:
+                left["compare"] = default(page, "compare")
+            changes = {**left, **changes}
         kept = {key: one for key, one in self.asked.items() if one != default(self.page, key)} | changes
         return {key: rule.text(kept[key]) for key, rule in SCHEMA.items()
                 if key in kept and kept[key] != default(page, key)}  # fmt: skip
@@ -269,9 +290,6 @@ def view(page: str, given: Mapping[str, str], now: int, **known: Any) -> View:
     return View(page=page, now=now, window=shown, asked=values, ignored=tuple(dict.fromkeys(ignored)), **known)
 
 
-def write(shown: View, **changes: Any) -> None:
-    """One call for one gesture: one write is one entry of the browser's history."""
-    st.query_params.from_dict(shown.query(**changes))
 def threshold_of(given: str) -> float | None:
     """A score between 0 and 1 as it stands in a link; None for anything else."""
     if not (given.isascii() and given[:2] == "0." and given[2:].isdigit()):
@@ -284,3 +302,6 @@ def _shows_threshold(page: str, values: Mapping[str, Any]) -> bool:
     return page in TABS and bool(values["component"]) and threshold_of(values["tab"]) is not None
 
 
+def write(shown: View, **changes: Any) -> None:
+    """One call for one gesture: one write is one entry of the browser's history."""
+    st.query_params.from_dict(shown.query(**changes))

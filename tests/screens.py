@@ -34,6 +34,7 @@ from tandem.shown import (
     SourceState,
     Window,
 )
+from tests import screens_compare
 from tests.delivery_screens import delivery_of
 from tests.objective_screens import dressed
 
@@ -620,6 +621,15 @@ class Engine:
     def detail(self, context: Any, component: str, window: Window, *, now: int, **asked: Any) -> Detail:
         return self._answer(2, now, component, window, **asked)
 
+    def compare(self, context: Any, window: Window, other: Any, *, now: int, **asked: Any) -> Any:
+        self.asked.append({"which": "compare", "args": (window, other), **asked})
+        if self.broken:
+            raise self.broken
+        found = screens_compare.comparison(window, other, now, **asked)
+        if self.kind in ("hostile", "empty"):
+            found = screens_compare.hostile(found, HOSTILE) if self.kind == "hostile" else screens_compare.empty(found)
+        return replace(found, newest=self.ended) if self.ended is not None else found
+
     def delivery(self, context: Any, window: Window, *, now: int, **asked: Any) -> Delivered:
         self.asked.append({"which": "delivery", "args": (window,), **asked})
         if self.broken:
@@ -664,7 +674,7 @@ def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
     owner, api, report = _module("owner"), _module("api"), _module("report")
     more = {} if put is setattr else {"raising": False}
-    for name in ("overview", "sources", "detail", "delivery", "lists", "environments"):
+    for name in ("overview", "sources", "detail", "delivery", "lists", "compare", "environments"):
         put(report, name, getattr(engine, name), **more)
     put(owner, "current", lambda: fake, **more)
     put(api, "answer", answered, **more)

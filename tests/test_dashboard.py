@@ -56,7 +56,7 @@ def figures(test: AppTest) -> list[dict[str, Any]]:
 
 
 OURS = frozenset({
-    "div", "span", "h1", "h2", "b", "small", "p", "a", "section", "table", "caption", "colgroup", "col", "thead", "tbody",
+    "div", "span", "h1", "h2", "h3", "b", "small", "p", "a", "section", "table", "caption", "colgroup", "col", "thead", "tbody",
     "tr", "th", "td", "ol", "ul", "li", "dl", "dt", "dd", "code", "details", "summary", "svg", "path", "circle", "rect",
     "defs", "pattern", "button", "input", "label",
 })  # fmt: skip
@@ -82,7 +82,8 @@ class Tags(HTMLParser):
 CASES = [
     (page, kind, {"component": component} if component else {})
     for page, component in (("overview", ""), ("services", ""), ("services", "checkout-api"), ("models", ""),
-                            ("models", "fraud-score"), ("delivery", ""), ("sources", ""))
+                            ("models", "fraud-score"), ("delivery", ""), ("compare", ""), ("compare", "fraud-score"),
+                            ("sources", ""))
     for kind in screens.ENGINES
 ]  # fmt: skip
 
@@ -91,7 +92,7 @@ CASES = [
 def test_every_page_stands_in_every_state(open_page: Open, page: str, kind: str, query: dict[str, str]) -> None:
     test = open_page(page, Engine(kind), **query)
     assert not test.exception
-    assert len(test.get("page_link")) == 5
+    assert len(test.get("page_link")) == 6
     assert markup(test).count("<h1>") == 1
     assert len(markup(test)) < 400_000
     for figure in figures(test):
@@ -221,7 +222,7 @@ def test_an_engine_that_fails_leaves_header_and_controls(open_page: Open) -> Non
     assert not test.exception
     assert "load 99 does not exist" in words(test)
     assert "System and model health" in words(test)
-    assert len(test.get("page_link")) == 5
+    assert len(test.get("page_link")) == 6
 
 
 @pytest.mark.parametrize("error", [ValueError("secret path /var/x"), KeyError("x"), OSError("disk")])

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dashboard import text
+from dashboard.other import kind_of
 from dashboard.view import View
 
 ARROWS = {1: "▲", 0: "=", -1: "▼"}
 
 
 def against(view: View) -> str:
-    """The window that is compared with, in words; "" for none."""
+    """What is compared with, in words; "" for none."""
+    kind, value = kind_of(view.compare)
+    if kind in ("version", "segment", "stage"):
+        return {"version": f"version {value}", "segment": value, "stage": f"the {value} stage"}[kind]
     if view.against is None:
         return ""
-    return (
-        "one week before"
-        if view.compare == "week"
-        else f"the previous {text.age(view.window.until - view.window.since)}"
-    )
+    length = text.age(view.window.until - view.window.since)
+    if kind == "window":
+        return text.span(view.against.since, view.against.until, view.zone)
+    return {"week": "one week before", "change": f"the {length} before the change"}.get(kind, f"the previous {length}")
 
 
 def moved(change: float | None, unit: str, base: float | None = None) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Features by effect, and what the two colours of a distribution are."""
+"""Rows of drift by effect, and what the two colours of a distribution are."""
 
 from __future__ import annotations
 
@@ -10,42 +10,74 @@ from dashboard.text import hx
 from dashboard.view import View
 from tandem.shown import FeatureDrift
 
+SHAPES = {"drift": "◆", "above noise, small": "▲", "no drift": "=", "not enough data": "○"}
+"""A shape for each verdict, beside its word."""
+NAMED = 3
+"""New or vanished categories that are named in a row."""
+
 
 def drift_table(features: Sequence[FeatureDrift], view: View, chosen: str = "", most: int = 40) -> str:
-    """Features by effect, each with its noise floor and verdict; a feature's name selects it."""
-    rows = ""
-    for one in features[:most]:
-        effect, named = _effect(one)
-        rows += (
-            f'<tr{" aria-current=true" if one.feature == chosen else ""}><th scope="row">'
-            f"{link(view.link(view.page, selected=one.feature), text.clean(one.feature, 60))}</th>"
-            f"<td>{hx(one.type, 20)}</td>"
-            f'<td class="x-num" title="{named}">{effect}</td>'
-            f'<td class="x-num">{"–" if one.noise_floor is None else text.digits(one.noise_floor, 2)}</td>'
-            f"<td>{hx(one.verdict)}{f', {hx(one.severity)}' if one.severity not in ('', 'none') else ''}</td></tr>"
-        )
-    titles = ("Feature", "Type", "Effect", "Noise floor", "Verdict")
-    heads = "".join(f'<th scope="col"{" class=x-num" if i in (2, 3) else ""}>{t}</th>' for i, t in enumerate(titles))
-    more = f'<p class="m-more">and {len(features) - most} more features</p>' if len(features) > most else ""
+    """Rows by effect, each with its noise floor and verdict; a name selects it. Rows without data are hatched."""
+    rows = "".join(_row(one, view, chosen) for one in features[:most])
+    titles = ("Row", "Drift", "Effect", "Noise floor", "PSI", "Rows", "Verdict")
+    heads = "".join(f'<th scope="col"{" class=x-num" if i in (2, 3, 4, 5) else ""}>{t}</th>'
+                    for i, t in enumerate(titles))  # fmt: skip
+    more = f'<p class="m-more">and {len(features) - most} more rows</p>' if len(features) > most else ""
     return (
-        f'<div class="f-scroll" tabindex="0" role="region" aria-label="Feature drift"><table class="f-table">'
-        f'<caption class="x-hide">Feature drift</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-        f"</div>{more}"
+        '<div class="f-scroll" tabindex="0" role="region" aria-label="Drift of each row">'
+        '<table class="f-table k-drift"><caption class="x-hide">Drift of each row</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{more}"
     )
 
 
+def _row(one: FeatureDrift, view: View, chosen: str) -> str:
+    effect, named = _effect(one)
+    lacking = one.verdict == "not enough data"
+    return (
+        f"<tr{' aria-current=true' if one.feature == chosen else ''}{' class=k-lacking' if lacking else ''}>"
+        f'<th scope="row">{link(view.link(view.page, selected=one.feature), text.clean(one.feature, 60))}</th>'
+        f"<td>{hx(one.drift, 40)}</td>"
+        f'<td class="x-num" title="{hx(named, 120)}">{effect}</td>'
+        f'<td class="x-num">{"–" if one.noise_floor is None else text.digits(one.noise_floor, 2)}</td>'
+        f'<td class="x-num">{"–" if one.psi is None else text.digits(one.psi, 2)}</td>'
+        f'<td class="x-num" title="{text.count(one.n_reference)} in the reference">{text.count(one.n_current)}</td>'
+        f"<td>{_verdict(one)}</td></tr>"
+    )
+
+
+def _verdict(one: FeatureDrift) -> str:
+    severity = f", {one.severity}" if one.severity not in ("", "none") else ""
+    shape = f'<span aria-hidden="true">{SHAPES.get(one.verdict, "")}</span> '
+    notes = [one.reason] if one.reason else []
+    for word, some in (("new", one.fresh), ("gone", one.vanished)):
+        if some:
+            listed = ", ".join(f"{value} ({text.count(n)})" for value, n in some[:NAMED])
+            notes.append(f"{word}: {listed}{f' and {len(some) - NAMED} more' if len(some) > NAMED else ''}")
+    if one.missing_current or one.missing_reference:
+        notes.append(f"missing {text.count(one.missing_current)}, before {text.count(one.missing_reference)}")
+    told = f'<small class="k-note x-muted">{hx("; ".join(notes), 240)}</small>' if notes else ""
+    return f"{shape}{hx(one.verdict)}{hx(severity)}{told}"
+
+
 def _effect(one: FeatureDrift) -> tuple[str, str]:
+    """The measure that decides, and what it is with its bound."""
     value, named = (
         (one.js, "Jensen-Shannon, base 2") if one.wasserstein is None else (one.wasserstein, "normed Wasserstein")
     )
     if value is None:
         value, named = one.psi, "PSI"
+    if one.wasserstein is not None and one.wasserstein_bound is not None:
+        named += f", at most {text.digits(one.wasserstein_bound, 2)} off by the bins"
+    if one.ks is not None and one.bound is not None:
+        named += f"; KS {text.digits(one.ks)}, at most {text.digits(one.bound, 2)} more"
     return ("–" if value is None else text.digits(value)), named
 
 
-def pair_legend(reference: int, current: int) -> str:
-    """What the two colours of a distribution are."""
+def pair_legend(reference: int, current: int, names: tuple[str, str] | None = None) -> str:
+    """What the two colours of a distribution are; `names` are those of two sides that are compared."""
+    was, now = names or ("Reference", "This window")
+    first, second = ("k-b", "k-a") if names else ("d-ref", "d-now")
     return (
-        f'<div class="s-legend"><span><span class="d-ref"></span>Reference, {text.count(reference)} rows</span>'
-        f'<span><span class="d-now"></span>This window, {text.count(current)} rows</span></div>'
+        f'<div class="s-legend"><span><span class="{first}"></span>{hx(was, 40)}, {text.count(reference)} rows</span>'
+        f'<span><span class="{second}"></span>{hx(now, 40)}, {text.count(current)} rows</span></div>'
     )

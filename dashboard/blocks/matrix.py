@@ -32,7 +32,7 @@ def matrix(
             f'<p class="m-more">The worst {ROWS} of {len(rows)} rows are shown; choose a product to see the others.</p>'
         )
     cells = max((len(c) for c in used.values()), default=1) or 1
-    tall = " m-two" if view.against else ""
+    tall = " m-two" if view.compared else ""
     return (
         f'<div class="m-scroll" style="--cells:{cells}"{asking(view, as_of)}><table class="m-table{tall}" role="grid">'
         '<caption class="x-hide">State of each product: one row per service and its model, worst first. '

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from datetime import tzinfo
 
 from dashboard.charts.axes import MOST, axis, first, layout
-from dashboard.charts.figure import INK, MODEL, Figure
+from dashboard.charts.figure import INK, MODEL, SIDE_A, SIDE_B, Figure
 from dashboard.text import px
 from tandem.shown import Distribution, FeatureDrift, Window
 
 
-def distribution_bars(found: Distribution, *, narrow: bool = False) -> Figure:
-    """The reference and the current share of every bin, side by side."""
+def distribution_bars(found: Distribution, *, narrow: bool = False, names: tuple[str, str] | None = None) -> Figure:
+    """The reference and the current share of every bin, side by side; `names` are those of two compared sides."""
+    was, now = names or ("reference", "this window")
+    colours = (SIDE_B, SIDE_A) if names else ("rgba(124,133,149,.55)", MODEL)
     cut = 8 if narrow else 12
-    names = [label if len(label) <= cut else label[: cut - 1] + "…" for label in found.labels]
-    places = list(range(len(names)))
-    every = max(-(-len(names) // (6 if narrow else 12)), 1) if found.type != "category" else 1
-    slanted = len(names) // every > (5 if narrow else 9)
+    labels = [label if len(label) <= cut else label[: cut - 1] + "…" for label in found.labels]
+    places = list(range(len(labels)))
+    every = max(-(-len(labels) // (6 if narrow else 12)), 1) if found.type != "category" else 1
+    slanted = len(labels) // every > (5 if narrow else 9)
     traces = [
         {
             "type": "bar", "x": places, "y": [round(share, 6) for share in shares], "name": name,
@@ -26,7 +28,7 @@ def distribution_bars(found: Distribution, *, narrow: bool = False) -> Figure:
             "hovertemplate": f"%{{customdata}}<br>{name}: %{{y:.1%}}<extra></extra>",
         }
         for name, shares, colour in (
-            ("reference", found.reference, "rgba(124,133,149,.55)"), ("this window", found.current, MODEL),
+            (was, found.reference, colours[0]), (now, found.current, colours[1]),
         )
     ]  # fmt: skip
     return {
@@ -43,8 +45,8 @@ def distribution_bars(found: Distribution, *, narrow: bool = False) -> Figure:
             "bargroupgap": 0.05,
             "hovermode": "closest",
             "xaxis": axis(
-                tickmode="array", tickvals=places[::every], ticktext=[px(name) for name in names[::every]],
-                tickangle=-40 if slanted else 0, showgrid=False, range=[-0.6, len(names) - 0.4],
+                tickmode="array", tickvals=places[::every], ticktext=[px(name) for name in labels[::every]],
+                tickangle=-40 if slanted else 0, showgrid=False, range=[-0.6, len(labels) - 0.4],
             ),
             "yaxis": axis(tickformat=".0%", rangemode="tozero"),
         },

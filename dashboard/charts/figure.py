@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 
 Figure = dict[str, Any]
 SYSTEM, MODEL, RISK, BAD, GREY = "#3B7DE8", "#BC5A95", "#D08A00", "#E0561F", "#7C8595"
+SIDE_A, SIDE_B = "#3B7DE8", "#D06A10"
+"""The two sides of a comparison, everywhere: blue for A, orange for B."""
 GRID, BANDS, INK = "rgba(128,136,150,.2)", "rgba(128,136,150,.08)", "#757D8B"
 COLOURS: Mapping[str, str] = {"system": SYSTEM, "model": MODEL}
 CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False, "showAxisDragHandles": False}
