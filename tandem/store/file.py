@@ -19,6 +19,7 @@ import duckdb
 from tandem.bins import Layout
 from tandem.records import Series
 from tandem.store import migrate, tables
+from tandem.store.sliced import Slices
 
 VERSION = migrate.VERSION
 SPILL = "8GB"
@@ -210,13 +211,7 @@ class Registry:
             self.series[placed, row[2]] = row[0]
             self.bases[placed] = row[1]
             self.widths[row[0]] = placed.width
-        self.slices = {
-            (source, name): number
-            for number, source, name in cursor.execute("SELECT id, source, name FROM slice").fetchall()
-        }
-        self.digests: dict[int, str] = dict(
-            cursor.execute("SELECT slice, arg_max(digest, load_id) FROM slice_load GROUP BY slice").fetchall()
-        )
+        self.slices = Slices(cursor)
         self.closings: list[tuple[int, int, int]] = cursor.execute(
             "SELECT load_id, tier, until FROM closed ORDER BY load_id"
         ).fetchall()

@@ -62,9 +62,8 @@ class Ledger:
         """The digest under which a slice was counted last, by its name."""
 
         def digest(name: str) -> str | None:
-            names = self.store.names
-            number = names.slices.get((source, name))
-            return None if number is None else names.digests.get(number)
+            known = self.store.names.slices.find(self.store.cursor(), source, name)
+            return known[1] if known else None
 
         return digest
 

@@ -174,9 +174,9 @@ class Load:
     def _slice(self, piece: Slice) -> int | None:
         """The number of a slice whose rows are to be added; None for what is counted already."""
         seen = self.writer.slices_seen.get(piece.name)
-        number = self.registry.slices.get((self.writer.source, piece.name))
+        known = self.registry.slices.find(self.cursor, self.writer.source, piece.name)
         if seen is None:
-            return self._first_part(piece, number)
+            return self._first_part(piece, known)
         digest, parts = seen
         if digest != piece.digest:
             if not self.writer.tolerant:
@@ -186,22 +186,21 @@ class Load:
         if KNOWN in parts or piece.part in parts:
             return None
         parts.add(piece.part)
-        return number
+        return known[0] if known else None
 
-    def _first_part(self, piece: Slice, number: int | None) -> int | None:
-        if number is not None and self.registry.digests.get(number) == piece.digest and not self.writer.moved:
+    def _first_part(self, piece: Slice, known: tuple[int, str] | None) -> int | None:
+        if known is not None and known[1] == piece.digest and not self.writer.moved:
             self.writer.slices_seen[piece.name] = (piece.digest, {KNOWN})
             return None
         self.writer.slices_seen[piece.name] = (piece.digest, {piece.part})
-        if number is None:
-            number = len(self.registry.slices) + 1
-            self.registry.slices[self.writer.source, piece.name] = number
-            self.new_slices.append((number, self.writer.source, piece.name))
+        source = self.writer.source
+        number = self.registry.slices.tell(source, piece.name, piece.digest, known[0] if known else None)
+        if known is None:
+            self.new_slices.append((number, source, piece.name))
         else:
             self.cursor.execute("INSERT INTO restated VALUES (?)", [number])
             self.restated.add(number)
             self.slices = True
-        self.registry.digests[number] = piece.digest
         self.told_slices.append((number, piece.digest, self.id))
         self.rows += 1
         return number
