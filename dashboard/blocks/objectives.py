@@ -114,20 +114,22 @@ def _row(cell: Cell, chosen: str, view: View) -> str:
     word = WORDS[cell.state] if cell.state != "unknown" else unknown(cell)
     name = link(view.link(view.page, tab=one.name), text.clean(one.name, 60))
     burns = "".join(
-        f'<span role="cell" class="b-burn">{_key(window)}{_rate(one, window)}</span>' for window in ("1h", "6h")
+        f'<span role="cell" class="b-burn">{_key(f"burn {window}")}{_rate(one, window)}</span>'
+        for window in ("1h", "6h")
     )
     return (
         f'<div class="b-row {CLASSES[cell.state]}" role="row"{of(**named(cell))}{here}>'
         f'<span role="rowheader" class="b-name">{name}'
         f'<small class="x-muted">{hx(cell.title)} · {_window(one)}</small></span>'
         f'<span role="cell">{chip(cell.state, word, cell.reason)}</span>'
-        f'<span role="cell">{why(text.target(one.target), number="target")}</span><span role="cell">{share}</span>'
+        f'<span role="cell">{_key("target")}{why(text.target(one.target), number="target")}</span>'
+        f'<span role="cell">{_key("actual")}{share}</span>'
         f'<span role="cell" class="b-left">{left}</span>{burns}</div>'
     )
 
 
-def _key(window: str) -> str:
-    return f'<span class="l-key" aria-hidden="true">burn {window} </span>'
+def _key(word: str) -> str:
+    return f'<span class="l-key" aria-hidden="true">{word} </span>'
 
 
 def _rate(one: Objective, window: str) -> str:

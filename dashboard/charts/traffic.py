@@ -34,7 +34,7 @@ def traffic(
     bottom = 0.0
     for place, part in enumerate(reversed(parts)):
         top = bottom + 1 / len(parts)
-        domain = [bottom + (0.02 if place else 0.0), top - 0.09]
+        domain = [bottom + (0.02 if place else 0.0), top - (0.05 if bottom + 1.5 / len(parts) > 1 else 0.09)]
         name = "y" if not place else f"y{place + 1}"
         key = "yaxis" if not place else f"yaxis{place + 1}"
         if part == "duration":
@@ -153,7 +153,7 @@ def availability(
     narrow: bool = False,
 ) -> Figure:  # fmt: skip
     """The share of checks that were answered; hatched where nothing was seen, crossed where it was left out."""
-    figure = layout(window, zone, 200, narrow=narrow, left=70)
+    figure = layout(window, zone, 200, narrow=narrow, left=70, ticked=4)
     figure["margin"]["r"] = 40
     figure["margin"]["t"] = 22
     figure["yaxis"] = share_axis(line.points, line.target, nticks=3)
