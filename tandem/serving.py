@@ -24,15 +24,19 @@ def starts(
     """
     some = [kept for name in components for kept in measures.counted(name, "volume") if kept.placed.version]
     groups = {kept.id: place for place, kept in enumerate(some)}
-    found: dict[str, list[tuple[str, Event]]] = {name: [] for name in components}
     days = _hours(measures, some, groups, [(since, until)], DAY)
     stretches = intervals.union(span for mine in days.values() for span in _unsettled(mine))
-    for name, hours in _hours(measures, some, groups, stretches, HOUR).items():
-        source = next(kept.placed.source for kept in some if kept.placed.component == name)
-        for place, (version, hour) in enumerate(_takeovers(hours)):
-            start = _minute(measures, some, groups, name, version, hour) if place else hour
+    hours = _hours(measures, some, groups, stretches, HOUR)
+    turns = {name: _takeovers(mine) for name, mine in hours.items()}
+    around = intervals.union((hour - HOUR, hour + HOUR) for mine in turns.values() for _, hour in mine[1:])
+    fine = _hours(measures, some, groups, around, BUCKET)
+    found: dict[str, list[tuple[str, Event]]] = {name: [] for name in components}
+    for name, mine in turns.items():
+        source = measures.source_name(next(kept.placed.source for kept in some if kept.placed.component == name))
+        for place, (version, hour) in enumerate(mine):
+            start = _minute(fine.get(name, {}), version, hour) if place else hour
             event = _took_over(name, version, start, measures)
-            found[name].append((measures.source_name(source), event if place else replace(event, outcome="excluded")))
+            found[name].append((source, event if place else replace(event, outcome="excluded")))
     return found
 
 
@@ -44,12 +48,11 @@ def _hours(
     measures: Measures, some: Sequence[Kept], groups: Mapping[int, int], stretches: Sequence[Span], step: int
 ) -> dict[str, Hours]:  # fmt: skip
     found: dict[str, Hours] = {}
-    for low, high in stretches:
-        for group, start, *_, total in measures.reader.steps("ratio", groups, low, high, step):
-            if total and low // step * step <= start < high:
-                placed = some[group].placed
-                mine = found.setdefault(placed.component, {}).setdefault(int(start), {})
-                mine[placed.version] = mine.get(placed.version, 0) + int(total)
+    for group, start, *_, total in measures.reader.stretches("ratio", groups, stretches, step):
+        if total:
+            placed = some[group].placed
+            mine = found.setdefault(placed.component, {}).setdefault(int(start), {})
+            mine[placed.version] = mine.get(placed.version, 0) + int(total)
     return found
 
 
@@ -86,15 +89,11 @@ def _leader(counts: Mapping[str, int]) -> str:
     return best if counts[best] * LEADING[1] >= LEADING[0] * sum(counts.values()) else ""
 
 
-def _minute(
-    measures: Measures, some: Sequence[Kept], groups: Mapping[int, int], component: str, version: str, hour: int
-) -> int:  # fmt: skip
+def _minute(buckets: Hours, version: str, hour: int) -> int:
     """The bucket from which a version led without a break, in the hour before or in that hour itself."""
-    mine = {one: place for one, place in groups.items() if some[place].placed.component == component}
-    fine = _hours(measures, some, mine, [(hour - HOUR, hour + HOUR)], BUCKET).get(component, {})
-    others = [start for start in fine if _leader(fine[start]) != version]
-    after = [start for start in fine if start > max(others, default=hour - HOUR - 1)]
-    return min(after, default=hour)
+    fine = [start for start in buckets if hour - HOUR <= start < hour + HOUR]
+    others = [start for start in fine if _leader(buckets[start]) != version]
+    return min((start for start in fine if start > max(others, default=hour - HOUR - 1)), default=hour)
 
 
 def _took_over(component: str, version: str, start: int, measures: Measures) -> Event:

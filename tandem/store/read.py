@@ -116,18 +116,27 @@ class Reader:
 
     def steps(self, kind: str, groups: Mapping[int, int], since: int, until: int, step: int) -> list[tuple[Any, ...]]:
         """(group, start of step, keys.., values..) of series merged by group; steps on the absolute grid."""
+        return self.stretches(kind, groups, [(since, until)], step)
+
+    def stretches(
+        self, kind: str, groups: Mapping[int, int], spans: Sequence[Span], step: int
+    ) -> list[tuple[Any, ...]]:
+        """As `steps`, of several disjoint stretches in one read; each begins on the grid of the step."""
         table = KINDS[kind]
-        begin = since // step * step
         parts: list[str] = []
         bound: list[Any] = []
         for width, mine in self._by_width(groups).items():
-            for tier, low, high in layers(begin, until, tier_of(step, width), width, self.closed):
+            ranges: dict[int, list[str]] = {}
+            for since, until in spans:
+                for tier, low, high in layers(since // step * step, until, tier_of(step, width), width, self.closed):
+                    ranges.setdefault(tier, []).append(f"(ts >= {low} AND ts < {high})")
+            for tier, wanted in ranges.items():
                 parts.append(
                     f"SELECT grp, ts{table.key_list}, {table.value_list} FROM {kind}{TIERS[tier]} JOIN (SELECT "
                     "unnest(?::INTEGER[]) AS series, unnest(?::INTEGER[]) AS grp) USING (series) "
-                    "WHERE ts >= ? AND ts < ? AND load_id <= ?"
+                    f"WHERE ({' OR '.join(wanted)}) AND load_id <= ?"
                 )
-                bound += [list(mine), list(mine.values()), low, high, self.as_of]
+                bound += [list(mine), list(mine.values()), self.as_of]
         if not parts:
             return []
         sql = (
