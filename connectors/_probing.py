@@ -37,6 +37,8 @@ HEAD = 65_536
 """Most bytes before a body begins."""
 BODY = 1_000_000
 """Most bytes of a body that are read, and most that they may unpack to."""
+LOOK_UPS = 200
+"""Most look-ups of names at once: one that hangs outlives the look that asked for it."""
 HOPS = 5
 """Most redirects that are followed."""
 SCHEMES = {"http": 80, "https": 443, "tcp": 0}
@@ -52,6 +54,7 @@ REACHED: frozenset[Result] = frozenset({
 })  # fmt: skip
 """Results that show that the network leads somewhere, whatever was said there."""
 
+_look_ups = threading.Semaphore(LOOK_UPS)
 _OURS = frozenset({
     errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM,
 })  # fmt: skip
@@ -225,7 +228,11 @@ def _looked_up(seen: _Seen, host: str, port: int) -> list[Any]:
             answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             answers.put(error)
+        finally:
+            _look_ups.release()
 
+    if not _look_ups.acquire(blocking=False):
+        raise NotMeasured(f"{LOOK_UPS} look-ups of names hang already")
     threading.Thread(target=ask, daemon=True, name="look-up").start()
     try:
         answer = answers.get(timeout=seen.left())
@@ -240,8 +247,8 @@ def _looked_up(seen: _Seen, host: str, port: int) -> list[Any]:
 def _permitted(address: str, host: str) -> None:
     try:
         _http.check_address(address, host)
-    except SourceRefused as refused:
-        raise NotMeasured(str(refused).rstrip(".")) from None
+    except SourceRefused:
+        raise NotMeasured("it leads to an address that is never read (link-local, multicast or metadata)") from None
 
 
 def _opened(seen: _Seen, family: int, address: Any, seconds: float) -> socket.socket:
@@ -389,7 +396,8 @@ def _asked(seen: _Seen) -> None:
         if onward is None:
             return
         if _server(onward) != _server(url) and not _upgrade(url, onward):
-            raise _Bad("redirected away", f"redirects to another server, {_named(onward)}, which is not asked")
+            # Where to is not repeated: a target could fill the store with ever new names.
+            raise _Bad("redirected away", "redirects to another server, which is not asked")
         if onward in known:
             raise _Bad("redirect loop", "redirects in a circle")
         url = onward
@@ -526,11 +534,6 @@ def _server(url: str) -> tuple[str, str, int]:
 def _upgrade(url: str, onward: str) -> bool:
     """Whether a redirect only leads from HTTP to HTTPS of the same host, each at its usual port."""
     return _server(url)[1:] == (_server(onward)[1], 80) and _server(onward)[::2] == ("https", 443)
-
-
-def _named(url: str) -> str:
-    scheme, host, port = _server(url)
-    return f"{scheme}://{host[:100]}:{port}" if host else "an address that cannot be asked"
 
 
 def day_of(ends: int) -> str:

@@ -148,6 +148,26 @@ def test_a_name_server_that_hangs_holds_nothing_up(monkeypatch: pytest.MonkeyPat
     assert found.total < 0.6
 
 
+def test_look_ups_that_hang_are_bounded_and_more_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(_probing, "_look_ups", threading.Semaphore(2))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(20) or [])
+    for _ in range(2):
+        assert look(Target("http://shop.example/", timeout=0.1)).result == "slow name"
+    with pytest.raises(_probing.NotMeasured, match="look-ups of names hang already"):
+        look(Target("http://shop.example/", timeout=0.1))
+    over.set()
+
+
+def test_what_a_target_says_makes_no_new_words() -> None:
+    """Ever new redirects, headers and bodies of a hostile target give the same few words, so nothing grows."""
+    said = {
+        seen(bad.answering(f"{n}".encode(), "302 Found", f"Location: http://{n}.example/\x1b[31m"), text=f"{n}x").said
+        for n in range(5)
+    }
+    assert said == {"redirects to another server, which is not asked"}
+
+
 def test_of_several_addresses_the_next_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     with bad.refusing() as closed, bad.serving(bad.answering()) as port:
         addresses = [(socket.AF_INET, 1, 6, "", ("127.0.0.1", one)) for one in (closed, port)]
