@@ -568,18 +568,22 @@ def restore(folder: Path, into: Path | None, file: str | None) -> None:
 @main.command()
 @config_option
 def doctor(file: str | None) -> None:
-    """Look whether everything is as it should be; each finding is a sentence."""
+    """Look whether everything is as it should be; each finding is a sentence, each note worth knowing."""
     config = loaded(file)
     findings = [f"{source} needs the environment variable {variable}, which is not set."
                 for source, variable in configuration.missing_environment(config, os.environ)]  # fmt: skip
+    notes: Sequence[str] = ()
     if config.store.exists():
         findings += orjson.loads(_asked(config, "/api/v1/doctor", {}))["findings"]
+        notes = verdicts.notes(_checked(_asked(config, "/api/v1/check", {})))
     else:
         findings.append(f"{config.store} does not exist yet; `tandem sync` makes it from the sources.")
     click.echo(f"config  {config.path}: {len(config.components)} components, {len(config.sources)} sources")
     found = owning.owner_of(config.store)
     click.echo(f"store   {config.store}")
     click.echo(f"owner   {f'tandem {found.command}, process {found.pid}' if found else 'none'}")
+    for note in notes:
+        click.echo(f"note    {printed.clean(note, 4000)}")
     for finding in findings:
         click.echo(f"finding {printed.clean(finding)}")
     if findings:

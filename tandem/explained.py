@@ -220,7 +220,8 @@ def _quantile(facts: Facts, number: str) -> tuple[float | None, str, str]:
 
 def _aimed(objective: Objective, looks: Mapping[str, tuple[int, int]], number: str) -> tuple[float | None, str, str]:
     target = f"{objective.target:.10g}"
-    bad, total = wording.count(objective.total - objective.good), wording.count(objective.total)
+    bad, total = wording.count(objective.total - objective.good), wording.count(objective.expected or objective.total)
+    of = "total" if objective.expected is None else "expected"
     if number == "target":
         return objective.target, "as configured", ""
     if number == "actual":
@@ -228,15 +229,20 @@ def _aimed(objective: Objective, looks: Mapping[str, tuple[int, int]], number: s
         return value, "good ÷ total", _over_counts(objective.good, objective.total)
     if number == "budget_left":
         counts = f"1 − ({bad} ÷ {total}) ÷ (1 − {target})" if objective.total else "nothing was counted"
-        return objective.budget_left, "1 − (bad ÷ total) ÷ (1 − target)", counts
+        return objective.budget_left, f"1 − (bad ÷ {of}) ÷ (1 − target)", counts
     if number == "events_left":
-        return objective.events_left, "(1 − target) × total − bad", f"(1 − {target}) × {total} − {bad}"
+        return objective.events_left, f"(1 − target) × {of} − bad", f"(1 − {target}) × {total} − {bad}"
     name = number.removeprefix(BURN)
     if not number.startswith(BURN) or name not in objective.burn:
         raise _unknown(number)
     good, seen = looks.get(name, (0, 0))
-    counts = f"({wording.count(seen - good)} ÷ {wording.count(seen)}) ÷ (1 − {target})" if seen else "nothing happened"
-    return objective.burn[name], "(bad ÷ total) ÷ (1 − target), of the look-back", counts
+    counts = f"{wording.count(seen - good)} ÷ {wording.count(seen)}"
+    if objective.base:
+        base = f"{objective.base:.10g}"
+        formula, counts = "(bad ÷ total − base) ÷ (1 − target − base)", f"({counts} − {base}) ÷ (1 − {target} − {base})"
+    else:
+        formula, counts = "(bad ÷ total) ÷ (1 − target)", f"({counts}) ÷ (1 − {target})"
+    return objective.burn[name], f"{formula}, of the look-back", counts if seen else "nothing happened"
 
 
 def _path(cell: Cell, number: str) -> str:
@@ -407,4 +413,4 @@ def _confused(cells: Mapping[tuple[str, str], int], positive: str, measure: str)
 
 def looks_of(burns: Mapping[int, tuple[int, int]]) -> dict[str, tuple[int, int]]:
     """Good and total of each look-back, by its name on screens."""
-    return {name: burns[seconds] for name, seconds in slo.BURN_WINDOWS.items() if seconds in burns}
+    return {slo.look_back(seconds): counts for seconds, counts in burns.items()}

@@ -13,6 +13,8 @@ from tandem.printed import clean, table
 
 HOLD, BREACHED, UNKNOWN = 0, 1, 3
 """Exit codes."""
+NAMED = 6
+"""Objectives that are named beside a note at most."""
 LONGEST = 4000
 """Characters of a text in JUnit XML."""
 
@@ -87,6 +89,16 @@ def _rule(one: Checked, rule: Mapping[str, Any]) -> str:
 def _burning(one: Checked, name: str) -> str:
     rate = one.burn.get(name)
     return f"{name} without events" if rate is None else f"{name} {rate:.4g}x"
+
+
+def notes(check: Check) -> list[str]:
+    """What is worth knowing of the rules of objectives, each with the objectives that it is about."""
+    said: dict[str, list[str]] = {}
+    for one in sorted(check.objectives, key=lambda one: (one.component, one.name)):
+        for remark in one.remarks:
+            said.setdefault(remark, []).append(one.name)
+    return [f"{remark} ({', '.join(names[:NAMED])}{' and more' if len(names) > NAMED else ''})"
+            for remark, names in said.items()]  # fmt: skip
 
 
 def junit(check: Check) -> bytes:

@@ -221,6 +221,21 @@ def test_a_rule_that_a_target_puts_out_of_reach_is_lowered_and_it_is_said(contex
     assert one.remarks == []
 
 
+def test_doctor_says_which_rules_a_target_lowers_and_is_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = "".join(f'[[objective]]\ncomponent = "judge"\nsignal = "{signal}"\ntarget = {target}\n'
+                      for signal, target in (("accuracy", "0.9"), ("f1", "0.9"), ("freshness", "0.99")))  # fmt: skip
+    (tmp_path / "tandem.toml").write_text('[[component]]\nname = "judge"\nkind = "model"\n' + written)
+    Store(tmp_path / "tandem.duckdb").close()
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["doctor"])
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "all well")
+    [note] = [line for line in done.stdout.splitlines() if line.startswith("note")]
+    assert "The page rule over the last hour would need a burn rate above 13.44" in note
+    assert note.endswith("by base = 0.068. (judge accuracy, judge f1)")
+
+
 def test_junit_xml_has_a_failure_for_what_is_breached_and_skips_what_is_unknown(context: Any) -> None:
     root = fromstring(verdicts.junit(checked(context)))
     assert root.attrib == {"tests": "5", "failures": "1", "errors": "0", "skipped": "2"}
