@@ -1,35 +1,16 @@
-"""Models: one model's objectives, accuracy by version and segment, drift of its features, and its changes."""
+"""Models: one model's page, from the verdict to its causes: objectives, quality, drift, data, training, changes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
-from dashboard import component, element, frame, reading, text
-from dashboard.blocks.confusion import confusion_table
-from dashboard.blocks.drift import drift_table, pair_legend
-from dashboard.blocks.panel import facts, notice, section
-from dashboard.charts.drift import distribution_bars, drift_map
-from dashboard.charts.quality import quality_lines
-from dashboard.charts.segments import segment_dots
-from dashboard.text import hx
+from dashboard import component, drifted, frame, judged, objectives, reading, text
 from dashboard.view import View
-from tandem.shown import Detail, Distribution
-
-MEASURES: Mapping[str, str] = {
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "roc_auc": "ROC AUC",
-    "mae": "Mean absolute error",
-    "rmse": "RMSE",
-    "bias": "Bias",
-    "r2": "R²",
-    "label_coverage": "Label coverage",
-}
-SHARES = {"accuracy", "precision", "recall", "f1", "label_coverage"}
+from tandem.modelled import Modelled
+from tandem.shown import Detail
 
 
 def show(view: View) -> None:
@@ -47,117 +28,63 @@ def draw(view: View, found: Detail | None) -> None:
     if found is None:
         return
     component.cards(view, found)
+    objectives.show(view, found)
+    sides = _panels(view, found)
+    if view.narrow:
+        _stack(view, [panel for _, *panel in sides])
+        return
     left, right = st.columns((3, 2), gap="medium")
-    with left:
-        with frame.panel(view, "Correct predictions"):
-            _quality(view, found)
-        with frame.panel(view, "Feature drift"):
-            _drift(view, found)
-        with frame.panel(view, "Versions"):
-            _versions(view, found)
-        with frame.panel(view, "Samples"):
-            _samples(view, found)
-    with right:
-        with frame.panel(view, "Reference and current"):
-            _distribution(view, found)
-        with frame.panel(view, "Accuracy by segment"):
-            _segments(view, found)
-        with frame.panel(view, "Confusion matrix"):
-            _confusion(found)
-        with frame.panel(view, "Changes"):
-            component.changes(view, found)
-        with frame.panel(view, "Partners"):
-            component.partners(view, found)
+    for column, name in ((left, "left"), (right, "right")):
+        with column:
+            _stack(view, [panel for side, *panel in sides if side == name])
 
 
-def _quality(view: View, found: Detail) -> None:
-    right = component.line(found, "outcome", "error")
-    if right is None:
-        component.nothing("Correct predictions", "No labelled prediction in this window.", "quality")
-    else:
-        with st.container(border=True):
-            frame.heading(
-                view,
-                f"{right.title} over time",
-                "by the time of the prediction · bands: the version that served · dotted: labels are still arriving",
-            )
-            taken = _promoted(found)
-            figure = quality_lines(right, found.served, taken, view.window, found.step, view.zone, narrow=view.narrow)
-            frame.chart(view, figure, "quality", "Share of correct predictions over time")
-    measures = [(MEASURES[name], _measure(name, value)) for name, value in _measured(found)]
-    if measures:
-        inside = section("Quality over the window", _labelled(found)) + facts(measures)
-        element.show(f'<div class="x-panel">{inside}</div>', "measures")
+def _stack(view: View, panels: Sequence[Sequence[Any]]) -> None:
+    """Panels one below the other; each may fail alone."""
+    for title, draw_one in panels:
+        with frame.panel(view, title):
+            draw_one()
 
 
-def _promoted(found: Detail) -> list[tuple[str, int]]:
-    """When versions took over: promotions that name one."""
-    return [(change.version, change.ts) for change in found.changes if change.kind == "promotion" and change.version]
+def _panels(view: View, found: Detail) -> list[tuple[str, str, Callable[[], None]]]:
+    """(column, title, what draws it), from the verdict to its causes; on a phone one below the other in this order."""
+    model = found.model
+    known = _of_model(view, found, model) if model is not None else {}
+    drawn: dict[str, tuple[str, Callable[[], None]]] = {
+        **known,
+        "Drift": ("left", lambda: drifted.features(view, found)),
+        "Reference and current": ("right", lambda: drifted.pair(view, found)),
+        "Versions": ("left", lambda: _versions(view, found)),
+        "Samples": ("left", lambda: _samples(view, found)),
+        "Changes": ("right", lambda: component.changes(view, found)),
+        "Partners": ("right", lambda: component.partners(view, found)),
+    }
+    return [(drawn[title][0], title, drawn[title][1]) for title in ORDER if title in drawn]
 
 
-def _measured(found: Detail) -> list[tuple[str, object]]:
-    known = found.quality or {}
-    return [(name, known[name]) for name in MEASURES if known.get(name) is not None]
+ORDER = (
+    "Quality by version", "Quality over the window", "Labels", "Mix or real", "Accuracy by segment", "Fairness",
+    "Confusion matrix", "Drift", "Reference and current", "Data quality", "Scores", "Errors", "Calibration",
+    "Predictions", "Changes", "Training runs", "Versions", "Samples", "Partners",
+)  # fmt: skip
 
 
-def _measure(name: str, value: object) -> str:
-    if isinstance(value, Mapping):
-        bound = value.get("bound")
-        return _measure(name, value.get("value")) + (f" ± {text.digits(float(bound), 2)}" if bound else "")
-    if not isinstance(value, int | float):
-        return "–"
-    return text.share(value) if name in SHARES else text.digits(float(value))
-
-
-def _labelled(found: Detail) -> str:
-    known = found.quality or {}
-    labels, predictions = known.get("labels"), known.get("predictions")
-    if not isinstance(labels, int) or not isinstance(predictions, int):
-        return ""
-    return f"{text.count(labels)} of {text.count(predictions)} predictions have their label"
-
-
-def _drift(view: View, found: Detail) -> None:
-    if not found.features:
-        component.nothing("Feature drift", "No feature was collected in this window.", "drift")
-        return
-    with st.container(border=True):
-        said = "effect against the reference, per step · hatched: not enough rows"
-        frame.heading(view, "Feature drift", said)
-        if any(value is not None for one in found.features for value in one.daily):
-            figure = drift_map(found.features, view.window, view.zone, narrow=view.narrow)
-            frame.chart(view, figure, "drift_map", "Drift of each feature over time; the table below has the numbers")
-        chosen = found.distribution.feature if found.distribution else ""
-        element.show(drift_table(found.features, view, chosen), "drift")
-
-
-def _distribution(view: View, found: Detail) -> None:
-    shown = found.distribution
-    if shown is None or not shown.labels:
-        return
-    names = tuple(one.feature for one in found.features)
-    with st.container(border=True):
-        frame.heading(
-            view, "Reference and current", "share of rows in each bin", pair_legend(shown.n_reference, shown.n_current)
-        )
-        st.session_state[frame.widget(view, "selected")] = shown.feature
-        frame.select(view, "selected", names, "", "stretch", {})
-        if view.selected and view.selected != shown.feature:
-            element.show(notice(f"There is no feature {hx(view.selected, 60)} in this window."), "unselected")
-        figure = distribution_bars(shown, narrow=view.narrow)
-        frame.picture(figure, "distribution", "Share of rows in each bin of the feature, reference and this window")
-        missing = _missing(shown)
-        if missing:
-            st.caption(missing)
-
-
-def _missing(shown: Distribution) -> str:
-    if not shown.missing_reference and not shown.missing_current:
-        return ""
-    return (
-        f"Without a value: {text.count(shown.missing_reference)} in the reference, "
-        f"{text.count(shown.missing_current)} in this window; they are counted apart."
-    )
+def _of_model(view: View, found: Detail, model: Modelled) -> dict[str, tuple[str, Callable[[], None]]]:
+    return {
+        "Quality by version": ("left", lambda: judged.traced(view, found, model)),
+        "Quality over the window": ("right", lambda: judged.measures(view, found, model)),
+        "Labels": ("right", lambda: judged.labels(view, found, model)),
+        "Mix or real": ("right", lambda: judged.mixed(view, found)),
+        "Accuracy by segment": ("right", lambda: judged.segments(view, found)),
+        "Fairness": ("right", lambda: judged.fairness(model)),
+        "Confusion matrix": ("right", lambda: judged.confusion(found, model)),
+        "Data quality": ("left", lambda: judged.data_quality(view, found, model)),
+        "Scores": ("left", lambda: judged.scores(view, model)),
+        "Errors": ("right", lambda: judged.errors(view, model)),
+        "Calibration": ("right", lambda: judged.calibration(view, model)),
+        "Predictions": ("left", lambda: judged.serving(view, found, model)),
+        "Training runs": ("left", lambda: judged.runs(view, found, model)),
+    }
 
 
 VERSIONS = ("version", "aliases", "created", "data_version", "commit", "run")
@@ -198,21 +125,3 @@ def _column(rows: Sequence[Mapping[str, object]], name: str) -> list[object]:
     """A column of a table; what is not known is empty, also among names."""
     values = [_plain(one.get(name)) for one in rows]
     return ["" if one is None else one for one in values] if any(isinstance(one, str) for one in values) else values
-
-
-def _segments(view: View, found: Detail) -> None:
-    if not any(total for _, _, total, _ in found.segments):
-        return
-    right = component.line(found, "outcome", "error")
-    with st.container(border=True):
-        frame.heading(view, "Accuracy by segment", "bars are 95 % intervals · dashed: the target")
-        figure = segment_dots(found.segments, right.target if right else None, narrow=view.narrow)
-        frame.picture(figure, "segments", "Accuracy by segment with its interval")
-
-
-def _confusion(found: Detail) -> None:
-    if not found.confusion:
-        return
-    total = text.plural(sum(found.confusion.values()), "labelled prediction")
-    inside = section("Confusion matrix", f"{total} · rows are the actual class") + confusion_table(found.confusion)
-    element.show(f'<div class="x-panel">{inside}</div>', "confusion")

@@ -90,9 +90,9 @@ SCHEMA: Mapping[str, Rule] = {
     "live": Rule(True, _switch, lambda on: "1" if on else "0"),
 }
 """Only keys that pages honour; on a list of components `tab` is the state it is narrowed to, `selected` the search;
-on the page of a model `tab` is the threshold of "what if"."""
+on the page of one component `tab` is the name of an objective, or the threshold of a model's "what if"."""
 TABS: Mapping[str, tuple[str, ...]] = {"services": STATES, "models": STATES, "compare": ("differences",)}
-"""What `tab` may be on a page that lists components; on the page of one it is the name of an objective."""
+"""What `tab` may be on a page that lists components."""
 BEGINNINGS: Mapping[str, Mapping[str, Any]] = {
     "delivery": {"from": "now-30d"},
     "compare": {"from": "now-7d", "compare": "previous"},
@@ -213,7 +213,7 @@ class View:
     def onward(self, page: str, **changes: Any) -> dict[str, str]:
         """The query of a link to a page; what is this page's default, and not changed, becomes that page's own."""
         if "component" in changes:
-            left = {"selected": ""} if self.threshold is None else {"selected": "", "tab": ""}
+            left = {"selected": "", "tab": ""} if self.component else {"selected": ""}
             if changes["component"] != self.component and other.kind_of(self.compare)[0] in other.OWN:
                 left["compare"] = default(page, "compare")
             changes = {**left, **changes}
@@ -276,7 +276,7 @@ def view(page: str, given: Mapping[str, str], now: int, **known: Any) -> View:
         ignored += tuple(key for key in ("from", "to") if key in given and key not in ignored)
         values["from"], values["to"] = default(page, "from"), default(page, "to")
         shown = window(values["from"], values["to"], now)
-    if values["tab"] and values["tab"] not in TABS.get(page, ()) and not _shows_threshold(page, values):
+    if values["tab"] and not _tab_known(page, values):
         values["tab"] = ""
         ignored += ("tab",)
     choices = {"environment": known.get("environments", ()), "product": known.get("products", ())}
@@ -297,9 +297,9 @@ def threshold_of(given: str) -> float | None:
     return float(given)
 
 
-def _shows_threshold(page: str, values: Mapping[str, Any]) -> bool:
-    """Whether `tab` is the threshold that the page of one component asks "what if" of."""
-    return page in TABS and bool(values["component"]) and threshold_of(values["tab"]) is not None
+def _tab_known(page: str, values: Mapping[str, Any]) -> bool:
+    """Whether a page can show that tab; that of one component looks for an objective, or a threshold, of its own."""
+    return page in TABS and (bool(values["component"]) or values["tab"] in TABS[page])
 
 
 def write(shown: View, **changes: Any) -> None:

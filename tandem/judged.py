@@ -11,7 +11,7 @@ from tandem import bins, fairness, faulty, measured, scores, slo, uncertainty
 from tandem.bins import MISSING
 from tandem.counted import Counted, added, counted
 from tandem.measure import LABEL_STEP, Asked, Measures
-from tandem.modelled import Calibration, Fair, Labels, Modelled, Run, ScoreBars, Trace, Traced, Unit, Volume
+from tandem.modelled import Calibration, ErrorBars, Fair, Labels, Modelled, Run, ScoreBars, Trace, Traced, Unit, Volume
 from tandem.quality import mean
 from tandem.records import Event, Histogram, Moments, Value
 from tandem.segmented import columns_of
@@ -20,6 +20,8 @@ from tandem.store.read import step_for
 
 BARS = 30
 """Bars of a score distribution; the bins of a score are joined by fives."""
+ERRORS = 40
+"""Bars of a distribution of errors, at most."""
 POINTS = 96
 """Steps of quality over time, at most."""
 FEWEST = 6
@@ -53,6 +55,7 @@ def modelled(measures: Measures, component: str, found: Counted | None = None) -
         runs=runs(measures, component),
         volume=volume(measures, component),
         currency=worth.currency if worth else "",
+        errors=errors(measures, found),
     )
 
 
@@ -216,6 +219,25 @@ def bars(found: Counted) -> ScoreBars | None:
             shown.append((name, n, tuple(sum(one.counts.get(place, 0) for place in some) / n for some in places)))
     missing = sum(one.counts.get(MISSING, 0) for one in found.scores.values())
     return ScoreBars(edges, tuple(shown), missing, found.positive) if shown or missing else None
+
+
+def errors(measures: Measures, found: Counted) -> ErrorBars | None:
+    """The errors of a regression between their outermost bins that hold any; None without a labelled prediction."""
+    n = bins.total(found.error) if found.error is not None else 0
+    if found.error is None or not n or found.error.layout.kind != "edges":
+        return None
+    layout = found.error.layout
+    used = [place for place, count in found.error.counts.items() if count and place != MISSING]
+    low, high = max(min(used), 1), min(max(used), len(layout.edges) - 1)
+    every = max(1, -(-(high - low + 1) // ERRORS))
+    groups = [range(begin, min(begin + every, high + 1)) for begin in range(low, high + 1, every)]
+    shares = [sum(found.error.counts.get(place, 0) for place in some) for some in groups]
+    shares[0] += found.error.counts.get(0, 0)
+    shares[-1] += found.error.counts.get(len(layout.edges), 0)
+    edges = (layout.edges[low - 1], *(layout.edges[some.stop - 1] for some in groups))
+    tolerance = next((float(one.tolerance) for one in measures.config.objectives if one.component == found.component
+                      and one.signal == "error" and one.tolerance is not None), None)  # fmt: skip
+    return ErrorBars(edges, tuple(one / n for one in shares), n, tolerance)
 
 
 def calibration(found: Counted) -> Calibration | None:

@@ -86,6 +86,19 @@ class ScoreBars:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorBars:
+    """How a regression's errors (predicted - true, unit of the target) were distributed; open ends at the last edges.
+
+    `edges` are one more than the bars; `tolerance` is that of the objective, where one is set.
+    """
+
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+    n: int
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """Observed share of positives against the mean score; `chance` is the ECE of a perfect model on so few labels."""
 
@@ -208,3 +221,4 @@ class Modelled:
     runs: tuple[Run, ...]
     volume: Volume | None
     currency: str = ""
+    errors: ErrorBars | None = None
