@@ -192,7 +192,7 @@ def _show(context: Any, params: Params) -> Answer:
         return _error(404, str(no))
 
 
-NUMBER = ("component", "signal", "objective", "number", "product", "measure", "feature", "joint")
+NUMBER = ("component", "signal", "objective", "number", "product", "measure", "feature", "joint", "delivery")
 """What names one number on a screen."""
 
 

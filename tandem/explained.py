@@ -9,12 +9,13 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tandem import slo, times, wording
 from tandem.bins import Quantile
 from tandem.catalog import Signal
 from tandem.joint import Joint
-from tandem.shown import Cell, Objective, Unreadable, Window
+from tandem.shown import Cell, FeatureDrift, Objective, Unreadable, Window
 
 BURN = "burn:"
 """What begins the name of a burn rate; the look-back follows: burn:1h."""
@@ -331,6 +332,47 @@ def of_joint(one: Joint, number: str, component: str, question: Question) -> Exp
     found = of_key(f"{one.product} {number.replace('_', ' ')}", getattr(one, number), unit, meaning, formula,
                    "; ".join(parts), question, command="show", component=component, path=path)  # fmt: skip
     return replace(found, state=one.state, reason=one.reason, over=f"{one.window}; ends with {_page(question)}")
+
+
+DRIFT: Mapping[str, tuple[str, str]] = {
+    "effect": (
+        "The measure that decides: Jensen-Shannon for categories, normed Wasserstein for numbers.",
+        "by its type",
+    ),
+    "psi": ("Population stability index.", "Σ (current − reference) × ln(current ÷ reference)"),
+    "noise_floor": ("What the effect reaches in 95 of 100 cases where nothing changed.", "from the rows of both sides"),
+    "n_current": ("Rows of this window.", "rows with a value"),
+    "n_reference": ("Rows of the reference.", "rows with a value"),
+}
+
+
+def of_drift(row: FeatureDrift, number: str, component: str, question: Question) -> Explained:
+    """A number of one row of drift; raises Unreadable for an unknown one."""
+    if number not in DRIFT:
+        raise _unknown(number)
+    meaning, formula = DRIFT[number]
+    counts = f"{wording.count(row.n_current)} rows against {wording.count(row.n_reference)} of the reference"
+    found = of_key(
+        f"{row.feature}, {row.drift}: {number.replace('_', ' ')}", getattr(row, number),
+        "events" if number.startswith("n_") else "", meaning, formula, counts, question, command="drift",
+        component=component, path=f".features[] | select(.feature == {_quoted(row.feature)}) | .{number}",
+    )  # fmt: skip
+    return replace(found, reason=row.reason or row.verdict)
+
+
+def of_delivery(found: Mapping[str, Any], metric: str, number: str, component: str, question: Question) -> Explained:
+    """A number of one delivery metric; raises Unreadable for an unknown one."""
+    told = found["metrics"].get(metric)
+    if told is None or number not in told or not (told[number] is None or isinstance(told[number], int | float)):
+        raise _unknown(f"{metric} {number}")
+    of = f"{told['n']} of {told['of']}" if told.get("of") is not None else f"{told.get('n')} in {told.get('days')} days"
+    reading = "as DORA defines it" if found["reading"] == "DORA" else found["reading"]
+    return of_key(
+        f"{component} {told['name']}, {number}", told[number], "s" if told["unit"] == "s" else "",
+        f"{told['name']}, {reading}.",
+        f"{number} of each change's time" if told["unit"] == "s" else "number ÷ what it is of", of, question,
+        command="show", component=component, path=f".delivery.metrics.{metric}.{number}",
+    )  # fmt: skip
 
 
 QUALITY: Mapping[str, tuple[str, str]] = {

@@ -11,10 +11,17 @@ from tandem.catalog import Signal
 from tandem.explained import Explained, Facts, Question, Witness
 from tandem.measure import Answer, Asked, Measures
 from tandem.records import Confusion, Histogram
-from tandem.shown import Cell, Unreadable
+from tandem.shown import Cell, Drifts, Unreadable
 
-Drawn = Callable[[Measures, Answer], Cell]
-"""The cell of an answer, as all pages show it."""
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What says the numbers, as all pages and commands say them: cells, quality, drift and delivery of a component."""
+
+    drawn: Callable[[Measures, Answer], Cell]
+    quality: Callable[[Measures, str], Mapping[str, Any]]
+    drifts: Callable[[str], Drifts]
+    delivery: Callable[[str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +40,32 @@ class Number:
     measure: str = ""
     feature: str = ""
     joint: str = ""
+    delivery: str = ""
 
 
-def answer(measures: Measures, number: Number, question: Question, drawn: Drawn, quality: Quality) -> Explained:
+def answer(measures: Measures, number: Number, question: Question, means: Means) -> Explained:
     """The explanation of one number; raises Unreadable where there is none such."""
     if number.component and all(one.name != number.component for one in measures.components):
         raise Unreadable("there is no such component; see the list of services and models.")
     if number.measure:
-        return _quality(measures, number, question, quality)
+        return _quality(measures, number, question, means)
+    if number.feature:
+        return _drift(number, question, means)
+    if number.delivery:
+        return explained.of_delivery(means.delivery(number.component), number.delivery, number.number,
+                                     number.component, question)  # fmt: skip
     if number.joint:
         return _joint(measures, number, question)
     signal = measures.config.signals.get(number.signal)
     if signal is None:
         raise Unreadable(f"there is no signal {number.signal[:40]!r}.")
     if not number.component:
-        return _card(measures, number, signal, question, drawn)
+        return _card(measures, number, signal, question, means)
     found = measures.answers(_asked(measures, number))
     if not found:
         raise Unreadable(f"nothing is measured under {number.signal!r} of {number.component!r}.")
     one = found[0]
-    return explained.of_cell(_facts(measures, one, drawn(measures, one)), number.number, question)
-
-
-Quality = Callable[[Measures, str], Mapping[str, Any]]
-"""The measures of a model, as `tandem show` prints them."""
+    return explained.of_cell(_facts(measures, one, means.drawn(measures, one)), number.number, question)
 
 
 def _asked(measures: Measures, number: Number) -> list[Asked]:
@@ -89,13 +98,13 @@ def _witness(measures: Measures, found: Answer, source: int, value: Any) -> Witn
     return Witness(measures.source_name(source), good, total, share, difference)
 
 
-def _card(measures: Measures, number: Number, signal: Signal, question: Question, drawn: Drawn) -> Explained:
+def _card(measures: Measures, number: Number, signal: Signal, question: Question, means: Means) -> Explained:
     signals = ("outcome", "error") if number.signal in ("outcome", "error") else (number.signal,)
     chosen = [one.name for one in measures.components if number.product in ("", one.product)]
     first: dict[tuple[str, str], Asked] = {}
     for one in measures.asked(chosen, signals):
         first.setdefault((one.component, one.signal.name), one)
-    cells: Sequence[Cell] = [drawn(measures, one) for one in measures.answers(list(first.values()))]
+    cells: Sequence[Cell] = [means.drawn(measures, one) for one in measures.answers(list(first.values()))]
     return explained.of_card(cells, signal, {"product": number.product}, question)
 
 
@@ -107,7 +116,15 @@ def _joint(measures: Measures, number: Number, question: Question) -> Explained:
     return explained.of_joint(one, number.number, number.component, question)
 
 
-def _quality(measures: Measures, number: Number, question: Question, quality: Quality) -> Explained:
+def _drift(number: Number, question: Question, means: Means) -> Explained:
+    rows = means.drifts(number.component).rows
+    row = next((one for one in rows if one.feature == number.feature), None)
+    if row is None:
+        raise Unreadable(f"there is no drift of {number.feature[:80]!r} here.")
+    return explained.of_drift(row, number.number, number.component, question)
+
+
+def _quality(measures: Measures, number: Number, question: Question, means: Means) -> Explained:
     series = measures.series(number.component, "outcome")
     cells: dict[tuple[str, str], int] = {}
     for _, merge in measures.merges("confusion", number.component, "outcome", series):
@@ -115,5 +132,5 @@ def _quality(measures: Measures, number: Number, question: Question, quality: Qu
             cells[key] = cells.get(key, 0) + int(cell[0])
     classes = sorted({name for key in cells for name in key})
     positive = measures.positive(number.component, Confusion(cells)) if classes else ""
-    found = quality(measures, number.component)
+    found = means.quality(measures, number.component)
     return explained.of_quality(found, cells, positive, number.measure, number.component, question)

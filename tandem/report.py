@@ -37,7 +37,7 @@ from tandem.compared import Comparison
 from tandem.config import Component, Config
 from tandem.counted import Counted, counted
 from tandem.explained import Explained, Question
-from tandem.explaining import Number
+from tandem.explaining import Means, Number
 from tandem.lists import Lists
 from tandem.measure import GRACE, LATE, Answer, Asked, Filters, Measures, verdict
 from tandem.records import DAY, HOUR, Event, Histogram, Ratio
@@ -657,7 +657,19 @@ def explain(context: Context, number: Number, question: Question, *, as_of: int 
     """Why one number on a screen is what it is; raises Unreadable where there is none such."""
     asked = Filters(question.environment, question.version, question.segment, question.stage)
     measures = _measures(context, question.window, now, as_of, asked)
-    return explaining.answer(measures, number, replace(question, as_of=measures.reader.as_of), _cell, shows.quality_of)
+
+    def drifts(component: str) -> Drifts:
+        half = Half(window=question.window, version=question.version, segment=question.segment, stage=question.stage,
+                    environment=question.environment)  # fmt: skip
+        return drift(context, component, half, as_of=as_of, now=now)
+
+    def delivery(component: str) -> Mapping[str, Any]:
+        mine = [one for one in measures.components if one.name == component]
+        found: Mapping[str, Any] = _shown(measures, mine, True)[0]["delivery"]
+        return found
+
+    means = Means(_cell, shows.quality_of, drifts, delivery)
+    return explaining.answer(measures, number, replace(question, as_of=measures.reader.as_of), means)
 
 
 def compare(
