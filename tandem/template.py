@@ -99,6 +99,25 @@ width = 300             # of a bucket, in seconds: 300, 3600 or 86400
 better = "higher"       # or "lower"
 """
 
+_DELIVERY = """\
+# How delivery is read, and what you know better than a rule.
+[delivery]
+incident_hours = 24     # so soon after a deployment an incident is its own, where nothing else changed between
+breach_days = 7         # so long a promoted model answers for its targets
+alerts = false          # whether alerts count as incidents
+unplanned = ["hotfix*", "revert*", "rollback*", "roll back*"]   # what a change made because of an incident is called
+aliases = ["champion", "production"]   # those by which a registry says that a version serves
+[[delivery.link]]
+incident = "INC-1042"   # by its key, or "source:key"; or rollback = "KEY"
+deployment = "900001517"   # or unrelated = true; fix = "KEY" names the deployment that ended the incident
+author = "ana"
+reason = "the leak began with it"
+[[delivery.apart]]
+changes = ["900001517", "argocd:shop/12"]   # look like one change from two sources, and are not
+author = "ana"
+reason = "two clusters"
+"""
+
 _COMMENTED_KEY = re.compile(r"(?m)^\s*# ?(\w+) = ")
 
 
@@ -106,7 +125,7 @@ def init_text() -> str:
     """A tandem.toml that loads as it is, and shows every connector in a block to uncomment."""
     parts = [
         _HEAD,
-        *(commented(text) for text in (_COMPONENTS, _OBJECTIVES, _SIGNALS)),
+        *(commented(text) for text in (_COMPONENTS, _OBJECTIVES, _SIGNALS, _DELIVERY)),
         commented("# Where the numbers come from. `tandem init --connector NAME` prints every key of a connector."),
         *(_short_block(name) for name in connect.names()),
     ]

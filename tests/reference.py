@@ -11,6 +11,8 @@ from typing import Any, get_args, get_type_hints
 import click
 
 from tandem import catalog, config, connect, template
+from tandem.changes import Apart
+from tandem.linking import Amendment, Rules
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- reference: python -m tests.reference -->\n", "<!-- end of reference -->\n"
@@ -58,6 +60,9 @@ def _config() -> Iterator[str]:
     for table, cls in (("component", config.Component), ("objective", config.Objective), ("signal", catalog.Signal)):
         keys = ", ".join(f"`{one.name}`" for one in dataclasses.fields(cls))
         yield f"- `[[{table}]]`: {keys}"
+    for table, rules in (("[delivery]", Rules), ("[[delivery.link]]", Amendment), ("[[delivery.apart]]", Apart)):
+        keys = ", ".join(f"`{one.name}`" for one in dataclasses.fields(rules) if one.name not in ("link", "apart"))
+        yield f"- `{table}`: {keys}"
     yield "- `[[source]]`: `connector`, `name`, the keys below, and those of its connector"
     rule = ", ".join(f"`{one.name}`" for one in dataclasses.fields(connect.Rule))
     yield f"- `[[source.map]]`: {rule}\n"
