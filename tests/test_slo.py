@@ -217,7 +217,7 @@ def test_wilson_agrees_with_scipy(pair):
 
 @pytest.mark.slow
 def test_false_pages_of_a_service_exactly_at_its_target():
-    """60 runs of 30 days of 5-minute buckets, Poisson 0.1, 0.5 and 1 event per bucket, truth at 99 %."""
+    """60 runs of 30 days of 5-minute buckets, Poisson traffic of 0.1 to 20 events per bucket, truth at 99 %."""
     numbers = np.random.default_rng(7)
 
     def onsets(mean: float, evidence: int) -> float:
@@ -236,7 +236,10 @@ def test_false_pages_of_a_service_exactly_at_its_target():
         sums = np.cumsum(np.pad(counts, ((0, 0), (width, 0))), axis=1)
         return sums[:, width:] - sums[:, :-width]
 
-    assert 0.8 * 8 <= onsets(0.1, 0) <= 1.2 * 8
-    assert 0.8 * 22 <= onsets(0.5, 0) <= 1.2 * 23
-    assert 0.8 * 7 <= onsets(1, 0) <= 1.2 * 8
-    assert onsets(0.5, slo.EVIDENCE) <= 0.3
+    measured = {  # events per bucket: without the clause (low, high), with it
+        0.1: ((0.8 * 8, 1.2 * 8), 0), 0.5: ((0.8 * 22, 1.2 * 23), 0.03), 1: ((0.8 * 7, 1.2 * 8), 0.4),
+        2: ((0.5, 1.4), 0.04), 5: ((0, 0.3), 0), 20: ((0, 0.2), 0),
+    }  # fmt: skip
+    for mean, ((low, high), clause) in measured.items():
+        assert low <= onsets(mean, 0) <= high, mean
+        assert abs(onsets(mean, slo.EVIDENCE) - clause) <= 0.25, mean  # of 60 runs: 3 standard deviations of 0.4

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tandem import bins, drift, fairness, quality, scores, slo
+from tandem import bins, drift, fairness, joint, quality, scores, slo
 from tandem.bins import Layout
 from tandem.records import Confusion, Histogram, Moments
 
@@ -56,6 +56,40 @@ class TestObjectives:
     def test_joint_objective(self):
         assert slo.joint_failure(Fraction("0.002"), Fraction("0.01")) == Fraction("0.01198")
         assert slo.wilson(1198, 100_000) == (near(0.011324), near(0.012673))
+
+    def test_the_joint_objective_lies_between_bounds_and_its_halves_make_up_all(self):
+        parts = [Fraction("0.002"), Fraction("0.01")]
+        assert joint.failure(parts) == (Fraction("0.01198"), Fraction("0.01"), Fraction("0.012"))
+        assert joint.spent(parts) == [Fraction(1, 6), Fraction(5, 6)]
+
+    def test_the_budget_of_a_calendar_month_is_fixed_at_its_start(self):
+        assert slo.budget_left(0, 0, T999, 600_000) == 1
+        assert slo.events_left(0, 0, T999, 600_000) == 600
+        assert slo.events_left(399_400, 400_000, T999, 600_000) == 0
+
+    def test_the_budget_used_when_a_rule_fires(self):
+        """2, 5, 10 and 10 %; of Pyrra's factors over 28 days 2.0833, 6.25, 7.1429 and 14.2857 %."""
+        for window in (MONTH, FOUR_WEEKS):
+            used = [rule.factor * rule.long / window for rule in slo.factors(window)]
+            assert used == [Fraction(text) for text in ("0.02", "0.05", "0.1", "0.1")]
+        pyrra = [(14, 3600), (7, 21600), (2, 86400), (1, 4 * 86400)]
+        used = [100 * factor * long / FOUR_WEEKS for factor, long in pyrra]
+        assert used == [near(share, 4) for share in (2.0833, 6.25, 7.1429, 14.2857)]
+
+    @pytest.mark.parametrize(("bad", "state", "why"), [
+        (90, "ok", "within target"), (91, "at risk", "little left"), (100, "at risk", "little left"),
+        (101, "breached", "overspent"),
+    ])  # fmt: skip
+    def test_states_by_what_is_left(self, bad, state, why):
+        """At risk below 10 % of the budget, breached below 0."""
+        found = slo.judge(T99, 10_000 - bad, 10_000, {})
+        assert (found.state, found.why) == (state, why)
+
+    def test_a_page_rule_over_its_factor_but_under_the_evidence_clause_is_at_risk(self):
+        looks = {3600: (20, 24), 300: (1, 2)}
+        found = slo.judge(T99, 99_990, 100_000, looks, window=MONTH)
+        assert (found.state, found.why) == ("at risk", "little evidence")
+        assert slo.judge(T99, 99_990, 100_000, {3600: (19, 24), 300: (1, 2)}, window=MONTH).state == "breached"
 
     @pytest.mark.parametrize(
         ("window", "expected"),
