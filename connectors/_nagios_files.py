@@ -172,7 +172,7 @@ def newest(look: Status, until: int) -> dict[str, int]:
 
 def status_of(item: Item) -> Status:
     """The checks of a status.dat; raises SourceRefused where it is no text."""
-    found, block, inside = Status(), "", {}
+    found, block, inside = Status(), "", dict[str, str]()
     for line in _files.lines(item):
         text = line.strip()
         if text.endswith("{") and not block:

@@ -96,10 +96,6 @@ class Config:
         example=("time",),
     )
 
-    def __post_init__(self) -> None:
-        if self.url and self.path is not None:
-            raise ValueError("give url or path, not both.")
-
 
 def scope(config: Config) -> str:
     """The server's address, or the path."""
@@ -131,6 +127,8 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
 
 def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     """The checks, incidents and downtimes of [since, until)."""
+    if config.path is not None and config.url:
+        raise SourceRefused(f'give url or path for the source "{config.common.name}", not both.')
     if config.path is not None:
         yield from _Followed(config, pull).pages()
     elif config.url:

@@ -768,8 +768,8 @@ def test_where_nothing_is_it_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("hello")
     with pytest.raises(SourceRefused, match="holds nothing that Nagios writes"):
         Keeper(configured(path=tmp_path)).pull(NOW)
-    with pytest.raises(ValueError, match="url or path, not both"):
-        configured("http://x", tmp_path)
+    with pytest.raises(SourceRefused, match='give url or path for the source "nagios", not both'):
+        Keeper(configured("http://x", tmp_path)).pull(NOW)
 
 
 def test_its_status_table_its_aliases_and_its_example(tmp_path: Path) -> None:
