@@ -183,7 +183,7 @@ def _drift(view: View, found: Comparison) -> None:
     shown = found.distribution
     left, right = st.columns((3, 2), gap="medium") if shown is not None and shown.labels else (st.container(), None)
     with left:
-        title = section("Drift from B to A", "effect against its noise floor; a name shows both sides")
+        title = section("Feature drift from B to A", "and of predictions and labels · a name shows both sides")
         table = drift_table(found.drifts.rows, view, shown.feature if shown else "")
         element.show(f'<div class="x-panel">{title}{table}</div>', "drift")
     if right is not None and shown is not None:

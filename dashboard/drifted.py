@@ -8,6 +8,7 @@ from dashboard import component, element, frame, text
 from dashboard.blocks.differences import said
 from dashboard.blocks.drift import drift_table, pair_legend
 from dashboard.blocks.panel import notice
+from dashboard.blocks.why import asking
 from dashboard.charts.drift import distribution_bars, drift_map
 from dashboard.text import hx
 from dashboard.view import View
@@ -17,18 +18,20 @@ from tandem.shown import Detail, Distribution
 def features(view: View, found: Detail) -> None:
     """Every row over time and as a table, with the reference that they are held against."""
     if not found.features:
-        why = "No reference is stored yet: bins are made of the first 1,000 values of each feature."
-        component.nothing("Drift", why, "drift")
+        why = "No feature was collected, or no reference is stored yet: bins are made of the first 1,000 values."
+        component.nothing("Feature drift", why, "drift")
         return
     with st.container(border=True):
-        frame.heading(view, "Drift", "effect per step against the reference · hatched: not enough rows")
+        about = "and of predictions and labels · effect per step against the reference · hatched: not enough rows"
+        frame.heading(view, "Feature drift", about)
         if found.drifts is not None:
             element.show(_against(view, found), "drift_reference")
         if any(value is not None for one in found.features for value in one.daily):
             figure = drift_map(found.features, view.window, view.zone, narrow=view.narrow)
             frame.chart(view, figure, "drift_map", "Drift of each feature over time; the table below has the numbers")
         chosen = found.distribution.feature if found.distribution else ""
-        element.show(drift_table(found.features, view, chosen), "drift")
+        table = drift_table(found.features, view, chosen, whose=found.component)
+        element.show(f"<div{asking(view, found.as_of)}>{table}</div>", "drift")
 
 
 def _against(view: View, found: Detail) -> str:

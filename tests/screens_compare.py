@@ -98,7 +98,8 @@ def hostile(found: Comparison, bad: tuple[str, ...]) -> Comparison:
     return replace(
         found, rows=named, remarks=bad, versions=bad, segments=tuple(f"k={name}" for name in bad), changes=changes,
         change=changes[0], drifts=Drifts(bad[0], found.a, found.b, 12, features),
-        distribution=replace(drawn(bad[0]), labels=bad[:3]), mixed={bad[1]: (replace(split(), column=bad[2], segments=segments),)},
+        distribution=replace(drawn(bad[0]), labels=bad[:3]),
+        mixed={bad[1]: (replace(split(), column=bad[2], segments=segments),)},
     )  # fmt: skip
 
 

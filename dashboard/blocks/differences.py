@@ -20,6 +20,7 @@ VERDICTS: Mapping[str, tuple[str, str]] = {
     "": ("", "Cannot be told"),
 }
 """Shape and word of a verdict; no state's colour."""
+COUNTED = "Counted, not estimated"
 SPLITS = {
     "mix": "mix: the segments' shares moved, not the segments",
     "real": "real: the segments themselves moved",
@@ -74,6 +75,7 @@ def _row(one: Difference, view: View, *, several: bool) -> str:
     number = f'<span title="{hx(one.of, 120)}">{hx(name, 80)}</span>'
     first = f'<th scope="row">{owner}</th><td>{number}</td>' if several else f'<th scope="row">{number}</th>'
     shape, word = VERDICTS[one.verdict]
+    word = COUNTED if one.unit == "per hour" else word
     verdict = f'<span aria-hidden="true">{shape}</span> {word}' if shape else f'<span class="x-muted">{word}</span>'
     return (
         f'<tr class="{"k-sure" if one.certain else ""}">{first}'
