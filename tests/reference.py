@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from tandem import catalog, config, connect, template
+from tandem import catalog, config, connect, objectives, openslo, template
 from tandem.changes import Apart
 from tandem.linking import Amendment, Rules
 
@@ -56,10 +56,16 @@ def _option(option: click.Option) -> str:
 
 def _config() -> Iterator[str]:
     yield "### tandem.toml\n"
-    yield "Top level: `store`, `timezone` (for display only), and these tables.\n"
-    for table, cls in (("component", config.Component), ("objective", config.Objective), ("signal", catalog.Signal)):
-        keys = ", ".join(f"`{one.name}`" for one in dataclasses.fields(cls))
-        yield f"- `[[{table}]]`: {keys}"
+    yield "Top level: `store`, `timezone` (for display, and for the days of calendar windows), `maintenance`, and these"
+    yield "tables.\n"
+    for table, cls in (
+        ("[[component]]", config.Component), ("[[objective]]", objectives.Objective),
+        ("[[objective.rule]]", objectives.OwnRule), ("[[product]]", objectives.Product),
+        ("[[correction]]", objectives.Correction), ("[slo]", openslo.Imported), ("[[slo.map]]", openslo.Mapped),
+        ("[[signal]]", catalog.Signal),
+    ):  # fmt: skip
+        keys = ", ".join(f"`{one.name.rstrip('_')}`" for one in dataclasses.fields(cls))
+        yield f"- `{table}`: {keys}"
     for table, rules in (("[delivery]", Rules), ("[[delivery.link]]", Amendment), ("[[delivery.apart]]", Apart)):
         keys = ", ".join(f"`{one.name}`" for one in dataclasses.fields(rules) if one.name not in ("link", "apart"))
         yield f"- `{table}`: {keys}"
