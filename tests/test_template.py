@@ -13,6 +13,7 @@ from tandem.config import Config, parse
 from tandem.connect import Common
 
 CONNECTORS = connect.names()
+ALIASES = [alias for name in CONNECTORS for alias in connect.load(name).ABOUT.aliases]
 PATH = Path("/somewhere/tandem.toml")
 
 
@@ -51,6 +52,15 @@ def test_the_block_of_a_connector_is_a_comment_and_loads_once_uncommented(connec
     assert all(line.startswith("#") for line in block.splitlines())
     source = read(template.uncommented(block)).sources[0]
     assert source.common.connector == connector
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_the_block_of_an_alias_loads_under_the_alias_too(alias: str) -> None:
+    block = template.uncommented(template.block(alias))
+    name = connect.canonical(alias)
+    assert read(block).sources[0].common.connector == name
+    renamed = block.replace(f'connector = "{name}"', f'connector = "{alias}"', 1)
+    assert read(renamed).sources[0].common.connector == name
 
 
 @pytest.mark.parametrize("connector", CONNECTORS)
