@@ -34,7 +34,7 @@ from tandem.shown import (
     SourceState,
     Window,
 )
-from tests import screens_compare
+from tests import screens_compare, screens_models
 from tests.delivery_screens import delivery_of
 from tests.objective_screens import dressed
 
@@ -521,6 +521,7 @@ def detail(name: str, window: Window, now: int = NOW) -> Detail:
         versions=versions(found[3]) if kind == "model" else (), samples=samples(now) if kind == "model" else (),
         distribution=distribution() if kind == "model" else None,
         served=(Served("v11", window.since, window.since + length * 240), Served(found[3], window.since + length * 240, window.until)) if kind == "model" else (),
+        model=screens_models.modelled(name, window, now) if kind == "model" else None,
     ))  # fmt: skip
 
 
@@ -535,6 +536,7 @@ def hostile_detail(name: str, window: Window, now: int = NOW) -> Detail:
         confusion={(a, b): 3 for a in HOSTILE[:4] for b in HOSTILE[:4]},
         segments=tuple((b, 1, 2, (0.1, 0.9)) for b in HOSTILE), distribution=Distribution(HOSTILE[0], HOSTILE[1], HOSTILE, (0.1,) * len(HOSTILE), (0.1,) * len(HOSTILE), 10, 10),
         served=tuple(Served(b, window.since + i * 300, window.since + i * 300 + 300) for i, b in enumerate(HOSTILE)),
+        model=screens_models.hostile(HOSTILE, window, now), mixed={HOSTILE[0]: tuple(replace(one, column=b, verdict=b, segments=tuple(replace(part, segment=b) for part in one.segments)) for b in HOSTILE for one in screens_models.mixed()["outcome"])},
         versions=tuple({"version": b, "created": f"2026-11-{i + 1:02d}T00:00:00Z", "run": b, "commit": b, "data_version": b, "aliases": [b]} for i, b in enumerate(HOSTILE)),
         samples=tuple({"name": b, "value": 1.0, "step": 1, "ts": "2026-11-20T10:00:00Z", "run": b, "version": b, "source": b, "stage": "training"} for b in HOSTILE),
     )  # fmt: skip
@@ -545,7 +547,7 @@ def thin_detail(name: str, window: Window, now: int = NOW) -> Detail:
     full = detail(name, window, now)
     return replace(full, state="unknown", cells=(), latency=None, lines=(), partners=(), changes=(), features=(),
                    confusion={}, segments=(), quality=None, versions=(), samples=(), distribution=None, served=(),
-                   newest=None)  # fmt: skip
+                   newest=None, model=screens_models.nothing() if full.model else None)  # fmt: skip
 
 
 def then(shown: Cell) -> Cell:
@@ -561,7 +563,8 @@ def then(shown: Cell) -> Cell:
 def against(found: Any, window: Window) -> Any:
     """An answer with what was in another window."""
     if isinstance(found, Detail):
-        return replace(found, compared=window, cells=tuple(then(one) for one in found.cells))
+        mixed = screens_models.mixed() if found.model and found.model.measures and not found.mixed else found.mixed
+        return replace(found, compared=window, cells=tuple(then(one) for one in found.cells), mixed=mixed)
     cards = {side: tuple(replace(card, cell=then(card.cell)) for card in some) for side, some in found.cards.items()}
     rows = tuple(
         replace(

@@ -88,7 +88,7 @@ def _rates(groups: Sequence[Rate]) -> str:
     top = max(one.interval[1] for one in groups) or 1.0
     height = 12
     marks = "".join(
-        f'<line class="j-whisker" x1="{_x(one.interval[0], top)}" x2="{_x(one.interval[1], top)}" y1="{y}" y2="{y}"/>'
+        f'<path class="j-whisker" d="M{_x(one.interval[0], top)} {y}H{_x(one.interval[1], top)}"/>'
         f'<path class="j-dot" d="M{_x(one.value, top)} {y}h0"/>'
         for place, one in enumerate(groups[:8])
         for y in (place * height + 6,)

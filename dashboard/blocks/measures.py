@@ -135,7 +135,7 @@ def _ages(labels: Labels) -> str:
     if not labels.by_age:
         return ""
     cells = "".join(
-        f'<li><span class="j-bar" aria-hidden="true"><i style="height:{100 * good / total:.0f}%"></i></span>'
+        f'<li><span class="j-bar" aria-hidden="true"><span style="height:{100 * good / total:.0f}%"></span></span>'
         f'<span class="x-muted">{hx(_old(low, high))}</span>'
         f'<b title="{text.count(good)} of {text.count(total)}">{hx(_whole(good / total))}</b></li>'
         for low, high, good, total in labels.by_age
