@@ -330,14 +330,16 @@ def test_prometheus_equals_a_hand_computation(run: Run) -> None:
 
 
 SIGNAL = {"signal", "side", "source", "good", "total", "value", "coverage", "objective", "state", "reason", "quantiles",
-          "witnesses"}  # fmt: skip
+          "witnesses", "why", "corrected", "bound"}  # fmt: skip
 SHAPE = {
     "": {"component", "kind", "product", "window", "as_of", "state", "signals", "quality", "versions", "samples",
-         "events", "delivery"},
+         "events", "delivery", "joint", "corrections"},
     "window": {"from", "to"},
     "quality": {"task", "predictions", "labels", "label_coverage", "accuracy", "precision", "recall", "f1", "averaging",
                 "roc_auc", "mae", "rmse", "bias", "r2"},
-    "objective": {"name", "target", "window", "budget_left", "events_left", "good", "total", "burn"},
+    "objective": {"name", "target", "window", "budget_left", "events_left", "good", "total", "burn",
+                  "coverage", "expected", "exhausts_in", "exhausts_over", "slices", "base", "rules", "remarks",
+                  "noticed", "corrected", "bound"},
     "versions": {"version", "created", "run", "commit", "data_version", "aliases"},
     "samples": {"name", "value", "step", "ts", "run", "version", "source", "stage"},
     "events": {"kind", "ts", "interval", "title", "version", "commit", "source", "key", "url"},

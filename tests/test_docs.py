@@ -67,7 +67,7 @@ def test_the_configuration_that_the_readme_shows_loads() -> None:
     shown = blocks("README.md", "toml")
     config = parse("\n".join(shown), Path("/somewhere/tandem.toml"))
     assert [source.common.connector for source in config.sources] == ["prometheus", "mlflow", "predictions"]
-    assert len(config.objectives) == 2
+    assert len(config.objectives) == 6
     for block in shown:
         assert tomllib.loads(block)
 
