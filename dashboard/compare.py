@@ -213,5 +213,5 @@ def _mixed(found: Comparison) -> None:
     inside = section("Mix or real", "how much of a change is another mix of traffic, and how much is the segments")
     for signal, parts in found.mixed.items():
         title = TITLES.get(signal, signal.replace("_", " "))
-        inside += f'<h3 class="k-of">Change of {hx(title)}</h3>{split(title, parts)}'
+        inside += f'<h3 class="ab-of">Change of {hx(title)}</h3>{split(title, parts)}'
     element.show(f'<div class="x-panel">{inside}</div>', "mixed")

@@ -37,10 +37,10 @@ PARTS = 8
 def sides(a: Half, b: Half, view: View) -> str:
     """What A and B are, with the colours they have everywhere on the page."""
     inside = "".join(
-        f'<div><dt><span class="k-{name.lower()}"></span>{name}</dt><dd>{hx(said(half, view), 200)}</dd></div>'
+        f'<div><dt><span class="ab-{name.lower()}"></span>{name}</dt><dd>{hx(said(half, view), 200)}</dd></div>'
         for name, half in (("A", a), ("B", b))
     )
-    return f'<dl class="k-sides">{inside}</dl>'
+    return f'<dl class="ab-sides">{inside}</dl>'
 
 
 def said(half: Half, view: View) -> str:
@@ -62,7 +62,7 @@ def differences(rows: Sequence[Difference], view: View, *, several: bool) -> str
     body = "".join(_row(row, view, several=several) for row in rows[:MOST])
     more = f'<p class="m-more">and {text.count(len(rows) - MOST)} more</p>' if len(rows) > MOST else ""
     return (
-        '<div class="f-scroll" tabindex="0" role="region" aria-label="Differences"><table class="f-table k-table">'
+        '<div class="f-scroll" tabindex="0" role="region" aria-label="Differences"><table class="f-table ab-table">'
         '<caption class="x-hide">Every number in A and in B, most evidence of a difference first</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}"
     )
@@ -75,10 +75,13 @@ def _row(one: Difference, view: View, *, several: bool) -> str:
     number = f'<span title="{hx(one.of, 120)}">{hx(name, 80)}</span>'
     first = f'<th scope="row">{owner}</th><td>{number}</td>' if several else f'<th scope="row">{number}</th>'
     shape, word = VERDICTS[one.verdict]
-    word = COUNTED if one.unit == "per hour" else word
+    if one.a.value is None or one.b.value is None:
+        word = f"Only in {'B' if one.a.value is None else 'A'}"
+    elif one.unit == "per hour":
+        word = COUNTED
     verdict = f'<span aria-hidden="true">{shape}</span> {word}' if shape else f'<span class="x-muted">{word}</span>'
     return (
-        f'<tr class="{"k-sure" if one.certain else ""}">{first}'
+        f'<tr class="{"ab-sure" if one.certain else ""}">{first}'
         f'<td class="x-num">{_value(one.a, one.unit)}</td><td class="x-num">{_value(one.b, one.unit)}</td>'
         f'<td class="x-num"><b>{_signed(one.change, one.unit)}</b></td>'
         f'<td class="x-num">{_relative(one.relative)}</td>'
@@ -142,8 +145,8 @@ def _drawn(change: float, interval: Interval) -> str:
     reach = max(abs(interval[0]), abs(interval[1])) or 1.0
     low, high, at = (36 + 32 * max(min(value / reach, 1.0), -1.0) for value in (*interval, change))
     return (
-        '<svg class="k-interval" viewBox="0 0 72 12" aria-hidden="true"><path d="M36 0V12" class="k-zero"/>'
-        f'<path d="M{low:.1f} 6H{max(high, low + 1):.1f}" class="k-line"/><circle cx="{at:.1f}" cy="6" r="2.6"/></svg>'
+        '<svg class="ab-interval" viewBox="0 0 72 12" aria-hidden="true"><path d="M36 0V12" class="ab-zero"/>'
+        f'<path d="M{low:.1f} 6H{max(high, low + 1):.1f}" class="ab-line"/><circle cx="{at:.1f}" cy="6" r="2.6"/></svg>'
     )
 
 
@@ -162,7 +165,7 @@ def split(title: str, parts: Sequence[Mixed]) -> str:
                     for i, name in enumerate(titles))  # fmt: skip
     return (
         f'<div class="f-scroll" tabindex="0" role="region" aria-label="Mix or real of {hx(title, 60)}">'
-        f'<table class="f-table k-split"><caption class="x-hide">Mix or real of {hx(title, 60)}</caption>'
+        f'<table class="f-table ab-split"><caption class="x-hide">Mix or real of {hx(title, 60)}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -183,7 +186,7 @@ def _segment(one: Mixed, place: int) -> str:
     rates = f"{_rate(k1, n1)} of {text.count(n1)} in A, {_rate(k0, n0)} of {text.count(n0)} in B"
     numbers = "".join(f'<td class="x-num">{_signed(value, "share")}</td>' for value in
                       (part.mix + part.within + part.interaction, part.mix, part.within, part.interaction))  # fmt: skip
-    return f'<tr class="k-part"><th scope="row">{hx(part.segment, 60)}</th>{numbers}<td>{hx(rates, 120)}</td></tr>'
+    return f'<tr class="ab-part"><th scope="row">{hx(part.segment, 60)}</th>{numbers}<td>{hx(rates, 120)}</td></tr>'
 
 
 def _rate(good: int, total: int) -> str:
