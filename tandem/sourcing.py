@@ -41,6 +41,7 @@ def _described(
 ) -> SourceState:  # fmt: skip
     pulls = measures.reader.pulls(number) if number is not None else []
     newest = measures.newest.get(number) if number is not None else None
+    newest = min(newest, measures.now) if newest is not None else None  # its bucket may not be over yet
     found = measures.reader.rejects(number) if number is not None else []
     unmatched = tuple((_labels(reason), n) for kind, reason, _, n in found if kind == "unmatched")
     state = _word(measures, number, pulls, every, newest)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from click.testing import CliRunner
 
 from connectors import _probing, probe
 from connectors._files import item
-from tandem import collect, connect
+from tandem import collect, connect, report
 from tandem.cli import main
 from tandem.config import Config, Source, parse
 from tandem.connect import Common, Given, Pull, SourceDown, SourceRefused
 from tandem.owner import Owner
 from tandem.records import DAY, Covered, Finding, Gap, Histogram, Page, Ratio
+from tandem.report import Window
 from tandem.store.file import Store, open_store
 from tandem.store.read import Reader
 from tests import fakes
@@ -206,6 +208,15 @@ def test_ticks_that_were_missed_are_less_coverage_and_a_gap_never_bad(store: Sto
     gaps = Reader(store).gaps(1, 0, 1 << 40)
     assert [(low, high) for _, _, low, high, _ in gaps] == [(TICK + 90, TICK + 300), (TICK + 360, TICK + 1200)]
     assert "Tandem was not running" in gaps[0][4]
+
+
+def test_a_source_is_never_newer_than_now(store: Store, server: Server, tmp_path: Path) -> None:
+    """A look in the middle of a bucket: what it brought is as new as the look, not as the end of its bucket."""
+    given = source(config(check(server.url)))
+    collect.pull(store, given, TICK + 60)
+    context = SimpleNamespace(config=fakes.config(tmp_path, given), store=store)
+    [state] = report.sources(context, Window(TICK - 3600, TICK + 60), now=TICK + 60).sources
+    assert (state.newest, state.state, state.every) == (TICK + 60, "up to date", 30)
 
 
 def test_each_check_comes_at_its_own_interval(store: Store, server: Server) -> None:
