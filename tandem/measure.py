@@ -3,198 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from tandem import bins, corrections, counting, lookbacks, slices, slo, times
+from tandem import bins, counting, lookbacks, slices, slo
+from tandem.answers import NONE as NONE
+from tandem.answers import Answer as Answer
+from tandem.answers import rules as rules
+from tandem.answers import verdict as verdict
 from tandem.catalog import Signal
-from tandem.config import Component, Config, Objective, Source
-from tandem.corrections import Correction
+from tandem.config import Objective
 from tandem.counting import Asked as Asked
 from tandem.intervals import Span, length, overlap, subtract, union
 from tandem.lookbacks import Lookbacks
-from tandem.records import BUCKET, HOUR, Confusion, Event, Histogram, Moments, Ratio, Value
-from tandem.shown import Window
-from tandem.store.file import Kept, Store
-from tandem.store.read import Reader
+from tandem.observed import GRACE as GRACE
+from tandem.observed import LABEL_STEP as LABEL_STEP
+from tandem.observed import LATE as LATE
+from tandem.observed import WINDOW_SECONDS as WINDOW_SECONDS
+from tandem.observed import Filters as Filters
+from tandem.observed import Observed
+from tandem.records import BUCKET, Confusion, Histogram, Moments, Ratio, Value
+from tandem.store.file import Kept
 
-WINDOW_SECONDS = 28 * 86400
-LATE = 3
-"""A source is late when its newest data is older than this many of its declared intervals."""
-GRACE = 900
-"""Seconds of lateness that are always allowed: buckets end, and pulls take their time."""
-NONE = Fraction(0)
 KNOWN = Fraction(1, 2)
 """The period before a calendar window says what to expect when a source saw at least this share of it."""
-LABEL_STEP = 6 * HOUR
-"""Seconds over which label coverage is taken together to see how far labels have come."""
 
 
-@dataclass(frozen=True)
-class Filters:
-    """What a question is narrowed to; "" means all."""
-
-    environment: str = "production"
-    version: str = ""
-    segment: str = ""
-    stage: str = "production"
-
-
-@dataclass
-class Answer:
-    """An Asked with its merges: over the page's window, the objective's own, and each look-back of its rules.
-
-    `judged` is good and total of the page's window as objectives count them; `value`, `good` and `total` stay raw.
-    `corrected` are the seconds that left the objective's window, `left_out` those that left the page's. `expected`
-    are the events that fix the budget of a calendar window, `slices` the width of what is counted where that is time.
-    `bound`: good at least and at most in the page's window, where the threshold is no edge of the histogram;
-    `objective_bound` in the objective's. `instead` is why nothing can be said whatever was counted.
-    """
-
-    asked: Asked
-    looks: Lookbacks
-    value: Value | None = None
-    good: int | None = None
-    total: int | None = None
-    objective: tuple[int, int] | None = None
-    burns: dict[int, tuple[int, int]] = field(default_factory=dict)
-    coverage: float | None = None
-    objective_coverage: float | None = None
-    source: int = 0
-    witnesses: list[tuple[int, Value | None]] = field(default_factory=list)
-    stale: bool = False
-    labels: bool = True
-    seen: bool = False
-    judged: tuple[int, int] | None = None
-    judged_coverage: float | None = None
-    expected: int | None = None
-    corrected: int = 0
-    left_out: int = 0
-    bound: tuple[int, int] | None = None
-    objective_bound: tuple[int, int] | None = None
-    slices: int = 0
-    instead: slo.Verdict | None = None
-
-
-_maintained: WeakKeyDictionary[Store, tuple[int, list[tuple[int, Event]]]] = WeakKeyDictionary()
-"""As of a load: every maintenance that a store knows."""
-
-
-class Measures:
+class Measures(Observed):
     """All that one question asks of the store; one read per summary and window set."""
-
-    def __init__(
-        self, reader: Reader, config: Config, window: Window, now: int, filters: Filters | None = None
-    ) -> None:
-        self.reader = reader
-        self.config = config
-        self.window = window
-        self.now = now
-        self.filters = filters or Filters()
-        self.end = -(-window.until // BUCKET) * BUCKET
-        self._series: dict[tuple[str, str, str], list[Kept]] = {}
-        self._ordered: dict[tuple[str, str], list[int]] = {}
-        self._versions: dict[str, str] = {}
-        self._shares: dict[tuple[tuple[tuple[int, str, str], ...], int, int, tuple[Span, ...]], float] = {}
-        self._plain: dict[int, Lookbacks] = {}
-        self._left_out: dict[tuple[str, str], list[Span]] = {}
-
-    # -- what there is
-
-    @cached_property
-    def components(self) -> tuple[Component, ...]:
-        """The configured components, then those that only the store knows."""
-        known = {component.name for component in self.config.components}
-        sides = {name: {self.config.signals[one].side if one in self.config.signals else "model" for one in signals}
-                 for name, signals in self.reader.signals().items() if name not in known}  # fmt: skip
-        counted = self.reader.counted(list(sides)) if sides else set()
-        return self.config.components + tuple(
-            Component(name, "model" if "model" in found and "system" not in found else "service", name)
-            for name, found in sorted(sides.items())
-            if name in counted
-        )
-
-    @cached_property
-    def priority(self) -> dict[int, int]:
-        """Place of each source in its order: primary first, then the order of the config, then what was imported."""
-        numbers = self.reader.store.names.sources
-        order: dict[int, int] = {}
-        ranked = sorted(range(len(self.config.sources)), key=lambda i: (not self.config.sources[i].common.primary, i))
-        for place, i in enumerate(ranked):
-            number = numbers.get(_identity(self.config.sources[i]))
-            if number is not None:
-                order.setdefault(number, place)
-        return order
-
-    @cached_property
-    def configured(self) -> dict[int, Source]:
-        """The configured source of each number."""
-        numbers = self.reader.store.names.sources
-        found = {numbers.get(_identity(source)): source for source in reversed(self.config.sources)}
-        return {number: source for number, source in found.items() if number is not None}
-
-    def rank(self, number: int) -> tuple[int, int]:
-        """The place of a source in the order in which sources count."""
-        return self.priority.get(number, len(self.priority)), number
-
-    def source_name(self, number: int) -> str:
-        """The configured name of a source, or what it reads where it was only imported."""
-        source = self.configured.get(number)
-        return source.name if source is not None else self._imported.get(number, "")
-
-    @cached_property
-    def _imported(self) -> dict[int, str]:
-        """The names of what was only imported; no two are the same."""
-        said: dict[str, list[int]] = {}
-        for number, (connector, scope) in sorted(self._known_sources.items()):
-            file = scope.rpartition("/")[2] if scope.startswith("/") else ""
-            said.setdefault(f"import:{connector}:{file}" if file else f"import:{connector}", []).append(number)
-        return {
-            number: name if len(numbers) == 1 else f"import:{':'.join(self._known_sources[number])}"
-            for name, numbers in said.items()
-            for number in numbers
-        }
-
-    @cached_property
-    def _known_sources(self) -> dict[int, tuple[str, str]]:
-        return self.reader.sources()
-
-    def newest_version(self, component: str) -> str:
-        """The newest version of a model whose predictions were counted; "" where none is stated."""
-        found = self._versions.get(component)
-        if found is None:
-            versions = {kept.placed.version for kept in self.series(component, "volume")} - {""}
-            found = self._versions[component] = max(versions, key=lambda text: (len(text), text), default="")
-        return found
-
-    @cached_property
-    def _by_signal(self) -> Mapping[tuple[str, str], list[Kept]]:
-        filters = self.filters
-        found = self.reader.by_signal(filters.environment, filters.stage, filters.segment)
-        if not filters.version:
-            return found
-        mine = {key: [kept for kept in some if kept.placed.version == filters.version] for key, some in found.items()}
-        return {key: some for key, some in mine.items() if some}
-
-    def series(self, component: str, signal: str, name: str = "") -> list[Kept]:
-        """The series of a component's signal under the filters."""
-        key = (component, signal, name)
-        found = self._series.get(key)
-        if found is None:
-            some = self._by_signal.get((component, signal), [])
-            found = self._series[key] = [kept for kept in some if kept.placed.name == name]
-        return found
-
-    def names(self, component: str, signal: str) -> list[str]:
-        """The names that a component's signal has: features, classes."""
-        return sorted({kept.placed.name for kept in self._by_signal.get((component, signal), [])})
-
-    def every(self, component: str, signal: str) -> list[Kept]:
-        """The series of a component's signal under the filters, whatever their name."""
-        return list(self._by_signal.get((component, signal), []))
 
     # -- asking
 
@@ -282,16 +118,6 @@ class Measures:
         again = [page] if self.corrections else []
         return [page, (looks.since, self.end), *burns, *before, *again]
 
-    def _sources(self, one: Asked) -> list[int]:
-        """The sources that have the signal, in their order."""
-        key = (one.component, one.signal.name)
-        ordered = self._ordered.get(key)
-        if ordered is None:
-            found = {kept.placed.source for kept in self.series(*key)}
-            ordered = sorted(found, key=lambda number: (self.priority.get(number, len(self.priority)), number))
-            self._ordered[key] = ordered
-        return ordered
-
     def counting(self, answer: Answer) -> list[Kept]:
         """The series that steps of an answer are drawn from: those of its source, or of all that add up."""
         sources = self._sources(answer.asked)
@@ -321,70 +147,6 @@ class Measures:
         if self.late(source):
             end = min(end, self.seen_until(source) // BUCKET * BUCKET or end)
         return end
-
-    @cached_property
-    def label_steps(self) -> dict[str, list[tuple[int, int, int]]]:
-        """(start, labelled, predictions) of every model per LABEL_STEP of the last 28 days, oldest first."""
-        components = sorted({component for component, signal in self._by_signal if signal == "label_coverage"})
-        groups = {kept.id: place for place, component in enumerate(components)
-                  for kept in self.series(component, "label_coverage")}  # fmt: skip
-        steps: dict[str, list[tuple[int, int, int]]] = {component: [] for component in components}
-        rows = self.reader.steps("ratio", groups, self.end - WINDOW_SECONDS, self.end, LABEL_STEP)
-        for place, start, good, total in rows:
-            steps[components[place]].append((int(start), int(good), int(total)))
-        return steps
-
-    @cached_property
-    def _maturity(self) -> dict[str, int]:
-        return {
-            component: counting.mature_until(some, LABEL_STEP, self.end) for component, some in self.label_steps.items()
-        }
-
-    def mature(self, component: str) -> int:
-        """Up to when a model's labels have come, as far as they usually do; epoch seconds."""
-        return self._maturity.get(component, self.end)
-
-    # -- what was left out by agreement
-
-    @cached_property
-    def corrections(self) -> tuple[Correction, ...]:
-        """Every stretch that leaves the counts of objectives in this environment, agreed or maintenance."""
-        said = [corrections.maintenance(event, self.source_name(source), min(self.now, self.end))
-                for source, event in self._maintenance() if self._excuses(source)]  # fmt: skip
-        found = [*corrections.agreed(self.config), *(one for one in said if one is not None)]
-        return tuple(one for one in found if one.environment in ("", self.filters.environment))
-
-    def _excuses(self, source: int) -> bool:
-        """Whether the maintenance that a source tells of leaves the counts."""
-        configured = self.configured.get(source)
-        return ((configured.common.maintenance_time if configured else "") or self.config.maintenance) == "leave out"
-
-    def _maintenance(self) -> list[tuple[int, Event]]:
-        """Every maintenance as of this load; of the newest load it is kept."""
-        reader = self.reader
-        load, known = _maintained.get(reader.store, (-1, []))
-        if load != reader.as_of:
-            known = reader.events(0, times.LAST, kinds=["maintenance"], newest=True)
-            if reader.as_of == reader.latest:
-                _maintained[reader.store] = (reader.as_of, known)
-        return known
-
-    def left_out(self, component: str, signal: str) -> list[Span]:
-        """The whole buckets that leave the counts of a signal."""
-        if not self.corrections:
-            return []
-        found = self._left_out.get((component, signal))
-        if found is None:
-            found = self._left_out[component, signal] = corrections.touched(
-                self.corrections, component, signal, self.filters.environment)  # fmt: skip
-        return found
-
-    def left_out_of(self, components: Sequence[str]) -> tuple[Correction, ...]:
-        """What left the counts of components in the page's window, or in the longest window of an objective."""
-        longest = max((one.seconds for one in self.config.objectives if one.component in components),
-                      default=WINDOW_SECONDS)  # fmt: skip
-        since = min(self.window.since, self.end - max(longest, WINDOW_SECONDS))
-        return corrections.within(self.corrections, components, self.filters.environment, since, self.end)
 
     def _is_corrected(self, one: Asked, windows: Sequence[Span]) -> bool:
         out = self.left_out(one.component, one.signal.name)
@@ -556,6 +318,8 @@ class Measures:
             return None
         return before[1] * looks.length // seen
 
+    # -- what counts
+
     def counts(self, one: Asked, value: Value | None) -> tuple[int, int] | None:
         """Good and total of a merge, as the signal (or the measure that the objective names) defines them."""
         return counting.ratio(one, value, self._class(one, value))
@@ -582,117 +346,9 @@ class Measures:
                 return str(given)
         return ""
 
-    # -- what was seen
-
-    @cached_property
-    def coverage_spans(self) -> dict[tuple[int, str, str], list[Span]]:
-        """What every (source, component, signal) vouches for, over the longest window that is asked."""
-        longest = max((one.seconds * (2 if one.calendar else 1) for one in self.config.objectives), default=0)
-        return self.reader.all_coverage(min(self.end - max(WINDOW_SECONDS, longest), self.window.since), self.end)
-
-    def coverage_of(self, source: int, component: str, signal: str, since: int, until: int) -> list[Span]:
-        """What a source vouches for of one signal, its own statement first, else that for all of the source."""
-        return overlap(self.coverage_spans.get(self._vouched(source, component, signal), []), since, until)
-
-    def _vouched(self, source: int, component: str, signal: str) -> tuple[int, str, str]:
-        """Under which name a source vouches for a signal: its own, its component's, or all of the source's."""
-        if source in self._particular:
-            names = ((source, component, signal), (source, component, ""), (source, "", signal))
-            return next((name for name in names if name in self.coverage_spans), (source, "", ""))
-        return source, "", ""
-
-    @cached_property
-    def _particular(self) -> set[int]:
-        """The sources that vouch for some of their components or signals apart."""
-        return {source for source, component, signal in self.coverage_spans if component or signal}
-
-    def coverage(self, one: Asked, since: int, until: int, *, raw: bool = False) -> float | None:
-        """The share of [since, until), up to now, that some source vouches for; None before any source.
-
-        What was left out by agreement is left out above and below, unless `raw`.
-        """
-        until = min(until, self.now)
-        names = self._vouching(one)
-        if not names or until <= since:
-            return None
-        out = tuple([] if raw else overlap(self.left_out(one.component, one.signal.name), since, until))
-        share = self._shares.get((names, since, until, out))
-        if share is None:
-            whole = until - since - length(out)
-            seen = subtract(self._seen(one, since, until), list(out))
-            share = self._shares[names, since, until, out] = length(seen) / whole if whole else 0.0
-        return share
-
-    def _seen(self, one: Asked, since: int, until: int) -> list[Span]:
-        """What any source of a signal vouches for inside [since, until)."""
-        return union(span for name in self._vouching(one)
-                     for span in overlap(self.coverage_spans.get(name, []), since, until))  # fmt: skip
-
-    def _vouching(self, one: Asked) -> tuple[tuple[int, str, str], ...]:
-        """Under which names sources vouch for a signal, or might."""
-        sources = self._sources(one) or [number for number, source in self.configured.items()
-                                         if one.component in source.common.component]  # fmt: skip
-        return tuple(self._vouched(number, one.component, one.signal.name) for number in sources)
-
-    @cached_property
-    def newest(self) -> dict[int, int]:
-        """End of the newest data of each source."""
-        return self.reader.newest()
-
-    def seen_until(self, source: int) -> int:
-        """Up to when a source vouches for anything, or its newest data where it vouches for nothing."""
-        return max(self._vouched_until.get(source, 0), self.newest.get(source, 0))
-
-    @cached_property
-    def _vouched_until(self) -> dict[int, int]:
-        ends: dict[int, int] = {}
-        for (source, _, _), spans in self.coverage_spans.items():
-            ends[source] = max(ends.get(source, 0), spans[-1][1] if spans else 0)
-        return ends
-
-    def late(self, source: int) -> bool:
-        """Whether the source's newest data is older than its declared interval allows."""
-        if not source:
-            return False
-        configured = self.configured.get(source)
-        every = configured.every if configured else BUCKET
-        return self.seen_until(source) < min(self.end, self.now) - max(LATE * every, GRACE)
-
-
-def verdict(answer: Answer) -> slo.Verdict:
-    """The state of an answer's objective at the end of the window."""
-    asked = answer.asked
-    if asked.target is None:
-        return slo.Verdict("unknown", "no objective is set for this signal", "no objective")
-    if answer.instead is not None:
-        return answer.instead
-    good, total = answer.objective or (0, 0)
-    given = asked.objective
-    own = given is not None and bool(given.rule or given.factors or given.base)
-    return slo.judge(
-        asked.target, good, total, answer.burns, window=answer.looks.length, coverage=answer.objective_coverage or 0.0,
-        stale=answer.stale, labels=answer.labels if not total else True, expected=answer.expected,
-        evidence=given.evidence if given is not None else slo.EVIDENCE, rules=rules(answer) if own else None,
-        base=given.base if given is not None and given.base else NONE,
-    )  # fmt: skip
-
-
-def rules(answer: Answer) -> tuple[slo.Rule, ...]:
-    """The burn rules that an answer's objective is judged by."""
-    given, target = answer.asked.objective, answer.asked.target
-    if target is None:
-        return ()
-    if given is None:
-        return slo.in_force(target, answer.looks.length)
-    return given.rules or slo.in_force(target, answer.looks.length, given.factors, given.base or NONE)
-
 
 def _bound(share: bins.Share | None) -> tuple[int, int] | None:
     return (share.low, share.high) if share is not None and share.low != share.high else None
-
-
-def _identity(source: Source) -> tuple[str, str]:
-    return source.common.connector, source.connector.scope(source.config)
 
 
 def _distinct(stretches: Iterable[Sequence[Span]]) -> tuple[Span, ...]:
