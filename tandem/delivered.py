@@ -221,7 +221,7 @@ class _Made:
                 self.rank.setdefault(source, len(self.rank))
             mine = changes.changes([*starts, *said], self.rank, self.rules.apart, ("promotion", "rollback"))
             mine = _folded([one for one in mine if one.component == name], {event.key for _, event in starts})
-            known = [event for _, event in registry if event.kind == "release" and name in event.components]
+            known = [event for _, event in registry if name in event.components]
             found += [_described(replace(one, outcome=linking.STANDING) if one.outcome == "excluded" else one, known)
                       for one in mine]  # fmt: skip
         return found
@@ -337,13 +337,19 @@ def _folded(lane: Sequence[Change], starts: set[str]) -> list[Change]:
     return [one if serves(one) else replace(one, outcome="open") for one in found]
 
 
-def _described(change: Change, releases: Sequence[Event]) -> Change:
-    """A change with what the registry knows of its version."""
-    known = next((event for event in releases if event.version == change.version), None)
-    if known is None:
+def _described(change: Change, registry: Sequence[Event]) -> Change:
+    """A change with what the registry knows of its version, and what the training of it was called."""
+    known = next((event for event in registry if event.kind == "release" and event.version == change.version), None)
+    run = change.run or (known.run if known else "")
+    if known is not None:
+        change = replace(change, run=run, data_version=change.data_version or known.data_version,
+                         commit=change.commit or known.commit)  # fmt: skip
+    trained = next((event for event in registry if event.kind == "training" and run and event.run == run), None)
+    if trained is None:
         return change
-    return replace(change, run=change.run or known.run, data_version=change.data_version or known.data_version,
-                   commit=change.commit or known.commit)  # fmt: skip
+    words = (*change.words, *(word for word in (trained.title, trained.trigger) if word))
+    said = tuple(pair for pair in trained.labels if pair[0] == "unplanned")
+    return replace(change, words=words, labels=change.labels + said)
 
 
 def _answering(lane: Sequence[Change], place: int, found: _Made) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from tandem.shown import Window
 from tandem.store.read import step_for
 
 RULES = Rules()
+HOSTILE = """<img src=http://evil.test/a.png onerror=alert(1)>[c](http://evil.test/c)"""
 LEADS = {"service": ("build", 3 * HOUR, 30 * HOUR), "model": ("training", 20 * HOUR, 90 * HOUR)}
 
 
@@ -74,7 +75,7 @@ def delivery_of(
     before = compare or Window(2 * window.since - window.until, window.since)
     chosen = [one for one in components if product in ("", one.product) and component in ("", one.name)]
     silent = kind in ("empty", "silent", "unknown")
-    title = chosen[0].name if kind == "hostile" and chosen else ""
+    title = HOSTILE if kind == "hostile" else ""
     known = {} if silent else {one.name: fates(one.name, one.kind, before.since, window.until, title) for one in chosen}
     width = step_for(window.since, window.until, delivered.BARS)
     parts = tuple(

@@ -283,6 +283,39 @@ def test_a_model_that_goes_back_has_rolled_back(store: Store) -> None:
         ("2", ["rollback"], None), ("1", [], "it rolled another back")]  # fmt: skip
 
 
+@pytest.mark.parametrize(("title", "labels", "rework"), [
+    ("nightly", (), None), ("hotfix-labels", (), 'it is called like "hotfix*"'),
+    ("nightly", (("unplanned", "true"),), 'it is called like "unplanned"')])  # fmt: skip
+def test_a_retrain_that_is_called_unplanned_is_rework(
+    store: Store, title: str, labels: Any, rework: str | None
+) -> None:
+    took = START + 2 * DAY
+    trained, release = registered("2", START, "r2")
+    one = said(store, [*hours("1", START, took), *hours("2", took, START + 3 * DAY), release,
+                       replace(trained, title=title, labels=labels)])  # fmt: skip
+    (change,) = shown(store, [one], "fraud")["changes"]
+    assert change["rework"] == rework
+
+
+def test_the_page_and_the_command_line_say_the_same(store: Store) -> None:
+    made = [deployment(f"d{i}", NOW - i * DAY - HOUR, version=f"v{i}", commit=f"{i}" * 40) for i in range(12)]
+    built = [build(f"b{i}", NOW - i * DAY - (3 + i) * HOUR, f"{i}" * 40) for i in range(12)]
+    one = said(store, [*made, *built, incident("i", NOW - 5 * DAY, NOW - 4 * DAY)])
+    page = report.delivery(context(store, [one]), WEEK, now=NOW)
+    for part in page.parts:
+        found = shown(store, [one], part.component)["metrics"]
+        assert found["lead_time"]["p50"] == part.now.lead_time.p50
+        assert found["lead_time"]["before"]["p90"] == part.before.lead_time.p90
+        assert found["fail_rate"]["k"] == part.now.fail_rate.k
+        assert found["frequency"]["value"] == (
+            float(part.now.frequency.value) if part.now.frequency.value is not None else None
+        )
+    assert page.parts[0].now.lead_time.n == 7
+    listed = report.listing(context(store, [one]), WEEK, now=NOW)
+    assert [row["delivery"] for row in listed] == [shown(store, [one], row["component"]) for row in listed]
+    assert all("delivery" not in row for row in report.listing(context(store, [one]), WEEK, delivery=False, now=NOW))
+
+
 # -- flaky
 
 

@@ -176,3 +176,13 @@ def test_hostile_names_are_text_and_links_stay_inside(open_page: Open) -> None:
         assert not any(name.startswith("on") for name in attributes)
         if tag == "a":
             assert attributes["href"].startswith("/")
+
+
+def test_headings_descend_and_every_table_header_has_a_name(open_page: Open) -> None:
+    shown = markup(open_page("delivery"))
+    levels = [int(level) for level in re.findall(r"<h([1-6])", shown)]
+    assert levels[0] == 1
+    assert set(levels[1:]) == {2}
+    heads = re.findall(r"<th[^>]*>(.*?)</th>", shown)
+    assert len(heads) > 40
+    assert all(re.sub(r"<[^>]+>", "", head).strip() for head in heads)
