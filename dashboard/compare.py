@@ -208,10 +208,11 @@ TITLES = {"outcome": "accuracy", "error": "predictions within tolerance"}
 
 
 def _mixed(found: Comparison) -> None:
-    if not found.mixed:
+    moved = {signal: parts for signal, parts in found.mixed.items() if any(part.change for part in parts)}
+    if not moved:
         return
     inside = section("Mix or real", "how much of a change is another mix of traffic, and how much is the segments")
-    for signal, parts in found.mixed.items():
+    for signal, parts in moved.items():
         title = TITLES.get(signal, signal.replace("_", " "))
         inside += f'<h3 class="ab-of">Change of {hx(title)}</h3>{split(title, parts)}'
     element.show(f'<div class="x-panel">{inside}</div>', "mixed")

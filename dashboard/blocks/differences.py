@@ -117,8 +117,13 @@ def _sign(change: float) -> str:
 
 def _size(size: float, unit: str) -> str:
     if unit == "share":
-        return f"{text.digits(size * 100, 3)}{text.NARROW}points"
+        return f"{_points(size * 100)}{text.NARROW}points"
     return amount(size, unit)
+
+
+def _points(points: float) -> str:
+    """Points of a share, to a thousandth."""
+    return text.digits(points, 3) if points >= 0.1 or not points else f"{points:.3f}"
 
 
 def _relative(relative: float | None) -> str:
@@ -133,10 +138,12 @@ def _interval(one: Difference) -> str:
     low, high = one.interval
     scale = 100 if one.unit == "share" else 1
     ends = " to ".join(_sign(end) + _bare(abs(end) * scale, one.unit) for end in (low, high))
-    return f"{_drawn(one.change or 0.0, one.interval)}<span>{ends}</span>"
+    return f'<span class="ab-both">{_drawn(one.change or 0.0, one.interval)}<span>{ends}</span></span>'
 
 
 def _bare(size: float, unit: str) -> str:
+    if unit == "share":
+        return _points(size)
     return text.seconds(size) if unit == "s" else text.digits(size, 3)
 
 
