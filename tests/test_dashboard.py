@@ -324,7 +324,7 @@ def test_a_service_shows_latency_failures_changes_and_its_model(open_page: Open)
     test = open_page("services", component="checkout-api")
     said = words(test)
     assert "1 of 4 targets breached" in said
-    assert len(figures(test)) == 3
+    assert len(figures(test)) == 5
     assert "Partners" in said
     assert 'href="/models?component=fraud-score"' in markup(test)
 
