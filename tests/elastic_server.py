@@ -68,7 +68,7 @@ class Elastic:
         if body["size"]:
             told["hits"]["hits"] = _hits(found, body)
         if "aggs" in body:
-            buckets, count = _composite(found, body["aggs"]["b"], self.queries)
+            buckets, count = _composite(found, body["aggs"]["b"], self.queries, self.max_buckets)
             if count > self.max_buckets or body["aggs"]["b"]["composite"]["size"] > self.max_buckets:
                 reason = f"Trying to create too many buckets. Must be less than or equal to: [{self.max_buckets}]"
                 cause = {"type": "too_many_buckets_exception", "reason": reason, "max_buckets": self.max_buckets}
@@ -98,8 +98,11 @@ def _matches(document: Document, query: Any, queries: Mapping[str, Callable[[Doc
     return all(signs[sign](limit) for sign, limit in limits.items() if sign != "format")
 
 
-def _composite(found: Sequence[Document], told: Any, queries: Any) -> tuple[list[Any], int]:
-    """One page of buckets, ordered by their keys (absent values first), and how many buckets it holds in all."""
+def _composite(found: Sequence[Document], told: Any, queries: Any, most: int) -> tuple[list[Any], int]:
+    """One page of buckets, ordered by their keys (absent values first), and how many buckets it holds in all.
+
+    The page ends where it holds more than `most`.
+    """
     composite, below = told["composite"], told.get("aggs", {})
     groups: dict[tuple[Any, ...], list[Document]] = {}
     names = [next(iter(source)) for source in composite["sources"]]
@@ -124,6 +127,8 @@ def _composite(found: Sequence[Document], told: Any, queries: Any) -> tuple[list
         keys = [key for key in keys if order(key) > after]
     buckets, count = [], 0
     for key in keys[: composite["size"]]:
+        if count > most:
+            break
         own: dict[str, Any] = {"key": dict(zip(names, key, strict=True)), "doc_count": len(groups[key])}
         for name, part in below.items():
             own[name] = _part(groups[key], part, queries)

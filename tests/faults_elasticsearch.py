@@ -105,7 +105,7 @@ def late(asked: Asked, good: Answer) -> Answer:
 @faults.register("elasticsearch")
 def case() -> faults.Case:
     alerts = [incident("i1", T0 + 600, T0 + 900, "recovered"), incident("i2", T0 + 3600, None, "active")]
-    server = Elastic(requests(900) + alerts, QUERIES, TYPES, max_buckets=1500)
+    server = Elastic(requests(400) + alerts, QUERIES, TYPES, max_buckets=1500)
     kept: list[Answer] = []
 
     def answer(asked: Asked) -> Answer:

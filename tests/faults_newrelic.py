@@ -98,8 +98,9 @@ def partial(asked: Asked, good: Answer) -> Answer:
 
 @faults.register("newrelic")
 def case() -> faults.Case:
-    rows = events(500, 30) + incident("i1", T0 + 600, T0 + 90_000) + incident("i2", T0 - 4000, T0 + 60)[1:]
-    server = NewRelic([*rows, deployment("d1", T0 + 7200, "1.4")], CONDITIONS, key=faults.TOKEN)
+    since, until = T0 + 20 * 3600, T0 + 27 * 3600
+    rows = events(400, 27) + incident("i1", since + 600, T0 + 90_000) + incident("i2", T0 - 4000, since + 60)[1:]
+    server = NewRelic([*rows, deployment("d1", since + 7200, "1.4")], CONDITIONS, key=faults.TOKEN)
     kept: list[Answer] = []
 
     def answer(asked: Asked) -> Answer:
@@ -109,12 +110,11 @@ def case() -> faults.Case:
     def repeated(asked: Asked, good: Answer) -> Answer:
         return kept[-2] if len(kept) > 1 else good
 
-    until = T0 + 30 * 3600
     return faults.Case(
         module=newrelic,
         config=lambda url: config(url, token_env=faults.TOKEN_ENV),
         answer=answer,
-        pull=Pull(T0, until, until, first=True, open=(Event("incident", "i3", T0 - 9000, outcome="open"),)),
+        pull=Pull(since, until, until, first=True, open=(Event("incident", "i3", T0 - 9000, outcome="open"),)),
         paging={
             "repeated page": repeated, "missing buckets": missing, "reordered": reordered, "bucket twice": twice,
             "error beside data": partial,

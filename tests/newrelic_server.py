@@ -89,34 +89,44 @@ class NewRelic:
         width = int(match["minutes"]) * 60_000
         if -(-(until - since) // width) > self.longest:
             raise ValueError("NRQL: TIMESERIES may have at most 366 buckets")
-        columns = match["select"].split(", filter")
-        columns = [columns[0], *(f"filter{one}" for one in columns[1:])]
+        first, *others = match["select"].split(", filter")
+        columns = [_column(first), *(_column(f"filter{one}") for one in others)]
         names = match["facet"].split(", ") if match["facet"] else []
         groups: dict[tuple[Any, ...], list[Row]] = {} if names else {(): []}
         for one in rows:
             groups.setdefault(tuple(one.get(name) for name in names), []).append(one)
         kept = sorted(groups, key=lambda key: -len(groups[key]))[: self.facets]
         spans = [(at, min(at + width, until)) for at in range(since, until, width)]
-        results = [self._bucket(groups[key], columns, begin, end, names, key) for begin, end in spans for key in kept]
+        placed = {key: _placed(groups[key], since, width) for key in kept}
+        results = [
+            self._bucket(placed[key].get(number, ()), columns, span, names, key)
+            for number, span in enumerate(spans)
+            for key in kept
+        ]
         rest = [one for key, several in groups.items() if key not in kept for one in several]
-        others = [self._bucket(rest, columns, begin, end, [], ()) for begin, end in spans] if names else None
-        return {**told, "results": results, "otherResult": others}
+        left = _placed(rest, since, width)
+        beyond = [self._bucket(left.get(n, ()), columns, span, [], ()) for n, span in enumerate(spans)]
+        return {**told, "results": results, "otherResult": beyond if names else None}
 
     def _bucket(
-        self, rows: Sequence[Row], columns: Sequence[str], begin: int, end: int, names: Sequence[str], key: Any
+        self,
+        own: Sequence[Row],
+        columns: Sequence[tuple[str, str, str]],
+        span: tuple[int, int],
+        names: Sequence[str],
+        key: Any,
     ) -> Any:
-        own = [one for one in rows if begin <= one["timestamp"] < end]
-        told: dict[str, Any] = {"beginTimeSeconds": begin // 1000, "endTimeSeconds": end // 1000}
+        told: dict[str, Any] = {"beginTimeSeconds": span[0] // 1000, "endTimeSeconds": span[1] // 1000}
         if names:
             told["facet"] = key[0] if len(key) == 1 else list(key)
             told.update(zip(names, key, strict=True))
-        for column in columns:
-            if filtered := _FILTER.fullmatch(column):
-                told[filtered[2]] = sum(self._holds(filtered[1], one) for one in own)
+        for kind, what, name in columns:
+            if not own:
+                told[name] = 0
+            elif kind == "filter":
+                told[name] = sum(self._holds(what, one) for one in own)
             else:
-                counted = _COUNT.fullmatch(column)
-                assert counted, column
-                told[counted[2]] = sum(counted[1] == "*" or one.get(counted[1]) is not None for one in own)
+                told[name] = sum(what == "*" or one.get(what) is not None for one in own)
         return told
 
     def _holds(self, condition: str | None, row: Row) -> bool:
@@ -135,3 +145,20 @@ class NewRelic:
             raise ValueError(f"NRQL Syntax Error: {condition}")
         value, bound = row.get(limit[1]), float(limit[3])
         return value is not None and (value < bound if limit[2] == "<" else value <= bound)
+
+
+def _placed(rows: Sequence[Row], since: int, width: int) -> dict[int, list[Row]]:
+    """The rows by the number of their bucket."""
+    found: dict[int, list[Row]] = {}
+    for one in rows:
+        found.setdefault((one["timestamp"] - since) // width, []).append(one)
+    return found
+
+
+def _column(text: str) -> tuple[str, str, str]:
+    """(kind, what is counted, name) of a column."""
+    if filtered := _FILTER.fullmatch(text):
+        return "filter", filtered[1], filtered[2]
+    counted = _COUNT.fullmatch(text)
+    assert counted, text
+    return "count", counted[1], counted[2]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connectors import elasticsearch
+from connectors import _http, elasticsearch
 from connectors._elastic_queries import EDGES, LAYOUT, Query
 from connectors._elastic_server import Incidents
 from tandem import collect, connect
@@ -26,6 +26,8 @@ from tests.faults_elasticsearch import BAD, HOURS, QUERIES, SIGNALS, T0, TYPES, 
 from tests.replay import Server, serve
 
 UNTIL = T0 + HOURS * 3600
+PATIENT = _http.Limits(tries=4)
+"""Limits that a busy computer does not reach: requests are counted."""
 SHOP = "service.name:shop"
 
 
@@ -39,7 +41,7 @@ def pulled(
 ) -> tuple[list[Page], Server]:
     given = {name: keys.pop(name) for name in ("first", "sweep", "open") if name in keys}
     given.setdefault("first", state is None)
-    with virtual(), serve(elastic.answer) as server:
+    with virtual(PATIENT), serve(elastic.answer) as server:
         pull = Pull(since, until, until, state=state, **given)
         return list(elasticsearch.fetch(config(server.url, *signals, **keys), pull)), server
 
