@@ -143,9 +143,9 @@ class Measures(Observed):
         end = self.end
         if one.signal.name in ("outcome", "error", "fairness"):
             end = min(end, self.mature(one.component))
-        source = next(iter(self._sources(one)), 0)
-        if self.late(source):
-            end = min(end, self.seen_until(source) // BUCKET * BUCKET or end)
+        sources = self._sources(one)
+        if sources and all(map(self.late, sources)):
+            end = min(end, max(map(self.seen_until, sources)) // BUCKET * BUCKET or end)
         return end
 
     def _is_corrected(self, one: Asked, windows: Sequence[Span]) -> bool:

@@ -98,6 +98,23 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value * 100:.4g} %"
 
 
+def _promised(one: Mapping[str, Any]) -> str:
+    """What it promises with others, and what left the counts of its objectives."""
+    said = ""
+    if one["joint"]:
+        head = ("together", "with", "failed", "target", "budget left", "by service", "by model", "state", "reason")
+        rows = [(part["product"], part["model"] if part["service"] == one["component"] else part["service"],
+                 _share(part["failure"]), _share(part["target"]), _share(part["budget_left"]),
+                 _share(part["service_spent"]), _share(part["model_spent"]), part["state"], part["reason"])
+                for part in one["joint"]]  # fmt: skip
+        said += "\n" + table(head, rows)
+    if one["corrections"]:
+        left = [(part["since"], part["until"], part["origin"], part["author"], part["reason"])
+                for part in one["corrections"]]  # fmt: skip
+        said += "\n" + table(("left out from", "to", "as", "author", "reason"), left)
+    return said
+
+
 def _parts(answers: Sequence[Mapping[str, Any]]) -> str:
     """Quality, versions and newest changes, where one component was asked for."""
     if len(answers) != 1:
@@ -106,6 +123,7 @@ def _parts(answers: Sequence[Mapping[str, Any]]) -> str:
     quality = {name: value for name, value in (answers[0]["quality"] or {}).items() if value is not None}
     if quality.get("predictions") or quality.get("labels"):
         said += "\n" + table(("quality", ""), [(name, _plain(value)) for name, value in quality.items()])
+    said += _promised(answers[0])
     if answers[0]["versions"]:
         rows = [(one["version"], one["created"], ", ".join(one["aliases"])) for one in answers[0]["versions"][-10:]]
         said += "\n" + table(("version", "created", "aliases"), rows)

@@ -124,7 +124,7 @@ def _fair(measures: Measures, answer: Answer, page: tuple[int, int]) -> None:
     one = answer.asked
     assert one.objective is not None
     answer.good, answer.total = page
-    answer.value, answer.seen = Ratio(*page), bool(page[1])
+    answer.value, answer.seen = Ratio(*page), False  # no line is drawn of it: its steps are not stored
     source = _source(measures, one)
     answer.source, answer.stale = source, measures.late(source)
     outcome = Asked(one.component, measures.config.signals["outcome"], None, None, None, 0, "")

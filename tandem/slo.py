@@ -27,6 +27,8 @@ WINDOW = 28 * 86400
 """Window of an objective that states none, in seconds."""
 EVIDENCE = 5
 """Bad events that the long window must hold before a rule fires."""
+LOWEST = Fraction(14, 15)
+"""The lowest factor of a rule: that of the slowest one over 28 days."""
 LITTLE_LEFT = Fraction(1, 10)
 """Share of the budget below which an objective is at risk."""
 Z95 = 1.959964
@@ -150,10 +152,13 @@ def exhausts_in(left: Fraction, rate: Fraction, window: int = WINDOW) -> Fractio
 
 @cache
 def factors(window: int = WINDOW) -> tuple[Rule, ...]:
-    """The burn rules of an objective over `window` seconds, pages first: factor = share * window / long."""
+    """The burn rules of an objective over `window` seconds, pages first: factor = share * window / long.
+
+    Never below LOWEST: over a short window a lower one would fire on a budget that lasts.
+    """
     tables = tomllib.loads(files("tandem").joinpath("windows.toml").read_text(encoding="utf-8"))["window"]
     return tuple(
-        Rule(one["severity"], one["long"], one["short"], Fraction(one["share"]) * window / one["long"])
+        Rule(one["severity"], one["long"], one["short"], max(LOWEST, Fraction(one["share"]) * window / one["long"]))
         for one in tables
     )
 

@@ -84,8 +84,8 @@ def test_every_objective_is_judged_over_its_own_window_and_the_worst_comes_first
     assert bad.pop("reason")
     assert {bad["burn"].pop(name) for name in slo.BURN_WINDOWS} == {10.0}
     rules = [(one["severity"], one["long"], one["factor"], one["fires"]) for one in bad.pop("rules")]
-    assert rules == [("page", "1h", 3.36, True), ("page", "6h", 1.4, True), ("ticket", "1d", 0.7, True),
-                     ("ticket", "3d", pytest.approx(0.7 / 3), True)]  # fmt: skip
+    assert rules == [("page", "1h", 3.36, True), ("page", "6h", 1.4, True), ("ticket", "1d", 14 / 15, True),
+                     ("ticket", "3d", 14 / 15, True)]  # fmt: skip
     assert bad == {
         "component": "bad", "name": "bad request_success", "signal": SIGNAL, "target": 0.99, "window": "7d",
         "good": 10_800, "total": 12_000, "value": 0.9, "budget_left": -9.0, "burn": {}, "state": "breached",
@@ -217,7 +217,7 @@ def test_a_rule_that_a_target_puts_out_of_reach_is_lowered_and_it_is_said(contex
     standard = replace(objective("bad"), target=Fraction("0.6"), factors="standard")
     context.config = replace(context.config, objectives=(standard,))
     (one,) = checked(context, "bad").objectives
-    assert [rule["factor"] for rule in one.rules] == [1.4, 0.7, pytest.approx(0.7 / 3)]
+    assert [rule["factor"] for rule in one.rules] == [1.4, 14 / 15, 14 / 15]
     assert one.remarks == []
 
 

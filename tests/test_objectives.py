@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tandem import collect, report, slo, standing
+from tandem import collect, printed, report, slo, standing
 from tandem.bins import Layout
 from tandem.config import Component, Objective
 from tandem.measure import Answer, Measures, verdict
@@ -588,3 +588,15 @@ def test_the_same_counts_of_a_service_and_of_a_model_give_bit_equal_results(tmp_
         assert found[service].coverage == found[model].coverage
         states.add(verdict(found[service]).state)
     assert len(states) > 1, "not all of them are alike"
+
+
+def test_the_command_prints_what_left_and_what_is_promised_together(shop: Shop) -> None:
+    shop.say(*every(), confusion(nn=60), maintenance())
+    shop.config = replace(shop.config, corrections=(AGREED,))
+    told = printed.shown([report.show(shop, "api", Window(NOW - DAY, NOW), now=NOW)]).splitlines()
+    [left] = [line for line in told if "the database moved" in line]
+    assert (left.split()[2], left.split()[3]) == ("agreed", "Ada")
+    [together] = [line for line in told if line.startswith("shop  ")]
+    assert together.split()[1] == "judge"
+    assert "10 %" in together, "that of the service failed, nothing of the model"
+    assert "100 % of it by api" in together

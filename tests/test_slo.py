@@ -164,6 +164,16 @@ def test_the_budget_of_a_calendar_window_is_fixed_and_only_falls():
     assert over.reason == "900 bad of 600,000 expected: 50 % more than the budget allows"
 
 
+def test_over_a_short_window_no_rule_fires_on_a_budget_that_lasts():
+    """10 % of a week's budget in 3 days is a burn of 0.233: at such a rate three quarters of it would be left."""
+    assert [rule.factor for rule in slo.factors(7 * 86400)] == [
+        Fraction("3.36"), Fraction("1.4"), slo.LOWEST, slo.LOWEST,
+    ]  # fmt: skip
+    looks = dict.fromkeys(slo.BURN_WINDOWS.values(), (9950, 10_000))  # half of what may fail does
+    assert slo.judge(T99, 99_500, 100_000, looks, window=86400).state == "ok"
+    assert min(rule.factor for rule in slo.factors()) == slo.LOWEST
+
+
 def test_look_backs_are_named_alike_everywhere():
     assert {slo.look_back(seconds): seconds for seconds in slo.BURN_WINDOWS.values()} == slo.BURN_WINDOWS
     assert [slo.spoken(seconds) for seconds in (300, 3600, 5400, 86400, 345_600)] == [
