@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard import builds, element, frame, overview, reading, text
 from dashboard.blocks.delivery import components_table
 from dashboard.blocks.panel import section
+from dashboard.blocks.why import asking
 from dashboard.view import View
 from tandem.delivered import Delivered
 from tandem.shown import Side
@@ -54,4 +55,4 @@ def _parts(view: View, found: Delivered, side: Side) -> None:
     with frame.panel(view, f"By component, {side}"):
         title = "Each service" if side == "system" else "Each model"
         inside = section(title, "nothing blended · a name shows it alone") + components_table(mine, side, view)
-        element.show(f'<div class="x-panel x-{side}">{inside}</div>', f"parts_{side}")
+        element.show(f'<div class="x-panel x-{side}"{asking(view, found.as_of)}>{inside}</div>', f"parts_{side}")

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from dashboard import text
 from dashboard.blocks.marks import hidden, link
+from dashboard.blocks.why import why
 from dashboard.text import hx
 from dashboard.view import View
 from tandem import delivery
@@ -249,6 +250,14 @@ def how(whole: Whole, commands: Sequence[str], days: int) -> str:
     )
 
 
+def _told(shown: str, metric: Metric, part: Part) -> str:
+    """A number that explains itself."""
+    if shown == "–":
+        return shown
+    number = "p50" if isinstance(getattr(part.now, metric), Times) else "value"
+    return why(hx(shown), component=part.component, delivery=metric, number=number)
+
+
 def components_table(parts: Sequence[Part], side: str, view: View) -> str:
     """The five metrics of each component, unblended; a name narrows the page to it."""
     names = delivery.NAMES[side]
@@ -263,7 +272,7 @@ def components_table(parts: Sequence[Part], side: str, view: View) -> str:
         for metric in delivery.METRICS:
             shown = value(metric, part.now) if part.reported else "–"
             rests = f"<small>{hx(_short(metric, part))}</small>"
-            cells += f'<td class="x-num" data-name="{SHORT[metric]}">{hx(shown)}{rests}</td>'
+            cells += f'<td class="x-num" data-name="{SHORT[metric]}">{_told(shown, metric, part)}{rests}</td>'
         there = link(view.link("delivery", component=part.component), text.clean(part.component, 60))
         rows += f'<tr><th scope="row">{there}</th>{cells}</tr>'
     return scrolled(

@@ -70,8 +70,9 @@ def _events(one: Objective) -> str:
         return "nothing was counted"
     what = "bad slices" if one.slices else "bad events"
     number = text.digits(abs(one.events_left), 3 if abs(one.events_left) < 1000 else 6)
-    shown = why(number, number="events_left")
-    return f"{shown} more {what} allowed" if one.events_left >= 0 else f"{shown} {what} too many"
+    if one.events_left >= 0:
+        return f"{why(number, number='events_left')} more {what} allowed"
+    return why(f"{number} {what} too many", number="events_left")
 
 
 def _sentence(cell: Cell, one: Objective) -> str:
