@@ -98,7 +98,7 @@ def segments(view: View, found: Detail) -> None:
         frame.picture(segment_dots(found.segments, target, narrow=view.narrow), "segments",
                       "Accuracy by segment with its interval")  # fmt: skip
         listed = "".join(
-            f'<tr><th scope="row">{hx(name, 60)}</th><td class="x-num">{hx(text.share(good / total))}</td>'
+            f'<tr><th scope="row">{hx(name or "All", 60)}</th><td class="x-num">{hx(text.share(good / total))}</td>'
             f'<td class="x-num">{hx(between(interval, "share"))}</td><td class="x-num">{text.count(total)}</td></tr>'
             for name, good, total, interval in known[:60]
         )

@@ -61,6 +61,12 @@ class Counted:
         return None if not classes else "binary" if len(classes) <= 2 else "multiclass"
 
     @property
+    def relative(self) -> Moments | None:
+        """Errors as a share of the true value; None where nobody counted them, which they are not where all are 0."""
+        target = self.errors.get("target", Moments())
+        return self.errors.get("relative") or (Moments() if target.n and not target.squares else None)
+
+    @property
     def labelled(self) -> int:
         """Predictions that have their label."""
         return self.coverage.good if self.coverage.total else sum(self.confusion.cells.values())

@@ -154,10 +154,9 @@ def _of_one(
 
 
 def _above(here: tuple[int, int], usual: tuple[int, int], z: float) -> bool:
-    """Without anything before, every fault is unusual: none is one by the layout's reference."""
-    bad, rows = here
-    k, n = usual if usual[1] else (0, rows)
-    if bad < slo.EVIDENCE or bad / rows - k / n < LEAST:
+    """Whether a step's share is above what was usual; without anything before, nothing is known to be unusual."""
+    (bad, rows), (k, n) = here, usual
+    if not n or bad < slo.EVIDENCE or bad / rows - k / n < LEAST:
         return False
     interval = slo.newcombe(bad, rows, k, n, z)
     return interval is not None and interval[0] > 0

@@ -170,7 +170,7 @@ def _regression(found: Counted) -> Iterator[Measure]:
     error, absolute, target = (found.errors.get(name, Moments()) for name in ("error", "absolute", "target"))
     if not error.n:
         return
-    summary = quality.regression(error, absolute, target, found.errors.get("relative"))
+    summary = quality.regression(error, absolute, target, found.relative)
     yield _mean("mae", absolute, "target", LABELLED)
     interval = uncertainty.of_rmse(error, found.error) if found.error is not None else None
     how = f"{CENTRAL}, its spread from the bins of the error" if interval else FEW
@@ -184,7 +184,7 @@ def _regression(found: Counted) -> Iterator[Measure]:
 def _relative(found: Counted, summary: quality.Regression) -> Iterator[Measure]:
     if summary.left_out is None:
         return
-    relative = found.errors.get("relative", Moments())
+    relative = found.relative or Moments()
     left = f"{summary.left_out:,} with a true value of 0 left out".replace(",", "\u202f")
     if not relative.n:
         yield _made("mape", None, "share", 0, "true values other than 0", None, f"not defined: {left}")

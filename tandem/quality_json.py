@@ -59,7 +59,7 @@ def _auc(found: Counted) -> dict[str, Any] | None:
 
 
 def _left_out(found: Counted) -> int | None:
-    error, relative = found.errors.get("error"), found.errors.get("relative")
+    error, relative = found.errors.get("error"), found.relative
     return error.n - relative.n if error is not None and relative is not None else None
 
 
