@@ -79,7 +79,7 @@ class Config:
     """One Alertmanager, and the Prometheus that sends to it."""
 
     common: Common
-    url: str = setting('The server, or "file:DIR".', example="http://127.0.0.1:9093")
+    url: str = setting('The server, or "file:DIR".', default="", example="http://127.0.0.1:9093")
     prometheus_url: str = setting(
         "The Prometheus (or Thanos, Mimir) that keeps ALERTS.", default="", example="http://127.0.0.1:9090"
     )
