@@ -28,6 +28,8 @@ AT_ONCE = 50
 """Most checks in flight."""
 SPACING = 0.01
 """Seconds per check over which the beginnings of one tick are strewn, up to a third of the interval."""
+NAMED = 20
+"""Most targets that are named with one trouble."""
 FRESH = 1.0
 """Seconds for which a look at the control address holds."""
 _FILE_PHASES = {"resolve": "dns", "connect": "connect", "tls": "tls", "processing": "first_byte"}
@@ -371,16 +373,27 @@ def _gaps(config: Config, tick: int, told: Sequence[_Told]) -> list[Gap]:
 
 
 def _findings(config: Config, tick: int, told: Sequence[_Told]) -> list[Finding]:
-    found = [Finding("remark", f"not measured: {one.unseen}", one.check.place) for one in told if one.look is None]
+    """A remark on each target that is not well; of many with the same trouble the first ones, and how many more."""
+    places: dict[str, list[str]] = defaultdict(list)
     for one in told:
-        if one.look is None:
-            continue
-        if one.look.result != "answered":
-            found.append(Finding("remark", f"{one.look.result}: it {one.look.said}", one.check.place))
-        ends = one.look.ends
-        if ends is not None and ends < tick + config.certificate_days * DAY:
-            found.append(Finding("remark", f"its certificate ends on {_probing.day_of(ends)}", one.check.place))
-    return found
+        for remark in _remarks(config, tick, one):
+            places[remark].append(one.check.place)
+    found = [Finding("remark", remark, place) for remark, some in places.items() for place in some[:NAMED]]
+    return found + [
+        Finding("remark", remark, "further targets", len(some) - NAMED)
+        for remark, some in places.items()
+        if len(some) > NAMED
+    ]
+
+
+def _remarks(config: Config, tick: int, one: _Told) -> Iterator[str]:
+    if one.look is None:
+        yield f"not measured: {one.unseen}"
+        return
+    if one.look.result != "answered":
+        yield f"{one.look.result}: it {one.look.said}"
+    if one.look.ends is not None and one.look.ends < tick + config.certificate_days * DAY:
+        yield f"its certificate ends on {_probing.day_of(one.look.ends)}"
 
 
 # -- saved answers

@@ -335,6 +335,30 @@ def test_the_token_is_sent_as_pagerduty_wants_it_and_a_wrong_one_is_told(
         pulled(configured(url, common={"token_env": "PD"}))
 
 
+def test_the_token_is_never_kept_though_the_account_repeats_it(
+    account: Account, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In a title, in a name, in a refusal: it stands in no store, no outcome and nothing that is printed."""
+    account.token = faults.TOKEN
+    monkeypatch.setenv("PD", faults.TOKEN)
+    account.trigger("P1", NOW - 100, title=f"curl -H 'Authorization: Token token={faults.TOKEN}' fails")
+    account.incidents["P1"]["service"]["summary"] = f"Checkout {faults.TOKEN}"
+    config = configured(url, common={"token_env": "PD", "component": ("shop",)})
+    source = Source(config.common, connect.load("pagerduty"), config)
+    with open_store(tmp_path / "tandem.duckdb") as store:
+        good = collect.pull(store, source, NOW)
+        [(_, one)] = Reader(store).events(0, 1 << 40)
+        account.refusals = [Answer({"error": {"message": f"bad {faults.TOKEN}"}}, 400)]
+        refused = collect.pull(store, source, NOW + 60)
+    assert good.error == ""
+    assert "***" in one.title
+    assert refused.error
+    stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    printed = "".join(capfd.readouterr())
+    assert faults.TOKEN not in repr((good, refused, one)) + printed
+    assert faults.TOKEN.encode() not in stored
+
+
 def test_an_answer_of_something_else_is_refused() -> None:
     with serve(lambda asked: Answer({"items": []})) as server, pytest.raises(SourceRefused, match="check the url"):
         pulled(configured(server.url))

@@ -112,6 +112,14 @@ def test_a_failure_stays_out_of_latency_and_says_why() -> None:
     assert "s3cret" not in repr(page), "a query may hold a secret and is said nowhere"
 
 
+def test_of_many_with_one_trouble_some_are_named_and_the_rest_is_counted() -> None:
+    with bad.refusing() as port:
+        page = looked(config(*[check(f"http://127.0.0.1:{port}/{n}", f"c{n}") for n in range(60)]))
+    assert len(page.findings) == probe.NAMED + 1
+    assert page.findings[-1] == Finding("remark", "refused: it refused the connection", "further targets", 40)
+    assert sum(finding.count for finding in page.findings) == 60
+
+
 def test_several_checks_of_a_component_add_up_and_are_segments(server: Server) -> None:
     checks = check(f"{server.url}/a"), check(f"{server.url}/b", name="b"), check(f"{server.url}/c", "cart")
     found = values(looked(config(*checks)))
