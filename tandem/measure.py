@@ -313,7 +313,7 @@ class Measures(Observed):
             return one.objective.expected
         assert looks.before is not None, "only a calendar window has a period before"
         since, until = looks.before
-        seen = sum(high - low for low, high in self._seen(one, since, until))
+        seen = length(subtract(self._seen(one, since, until), self.left_out(one.component, one.signal.name)))
         if before is None or not before[1] or seen < KNOWN * (until - since):
             return None
         return before[1] * looks.length // seen

@@ -148,6 +148,23 @@ def test_what_to_expect_is_what_the_period_before_had(shop: Shop) -> None:
     assert standing.objective(found).events_left == 25
 
 
+def test_what_left_the_period_before_is_not_missing_from_what_to_expect(shop: Shop) -> None:
+    """Ten days of August leave: 2,100 in the 21 days that count are 3,000 in 30."""
+    august = int(datetime(2026, 8, 1, tzinfo=ZoneInfo("UTC")).timestamp())
+    shop.say(*(requests(august + n * DAY, 100, 100) for n in range(31)), requests(NOW - 300, 5, 10))
+    gone = replace(AGREED, from_=august, to=august + 10 * DAY)
+    assert shop.answer(aim(window="month", timezone="UTC"), corrections=(gone,)).expected == 3_000
+
+
+def test_a_calendar_budget_is_gone_as_bad_ones_come(shop: Shop) -> None:
+    """600 may fail in the month; 60 did, 30 of them in the last hour: the other 540 last 18 hours."""
+    shop.say(requests(NOW - 5 * DAY, 970, 1000), requests(NOW - HOUR, 470, 500))
+    shown = standing.objective(shop.answer(aim(target=T999, window="month", timezone="UTC", expected=600_000)))
+    assert (shown.events_left, shown.exhausts_in, shown.exhausts_over) == (540.0, 18 * 3600.0, "1h")
+    gone = standing.objective(shop.answer(aim(target=T999, window="month", timezone="UTC", expected=50_000)))
+    assert (gone.budget_left, gone.exhausts_in) == (pytest.approx(-0.2), 0.0)
+
+
 def test_a_first_period_has_the_budget_of_what_came_so_far_and_says_so(shop: Shop) -> None:
     shop.say(requests(NOW - 300, 995, 1000), covered=[Covered(NOW - 5 * DAY, NOW)])
     found = shop.answer(aim(window="month", timezone="UTC"))
