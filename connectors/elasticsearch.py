@@ -22,9 +22,23 @@ from connectors._elastic_server import Incidents, Reading
 from connectors._http import open_client
 from connectors._log_lines import STATUSES, Clock, Document, NoDocument, document, documents, guessed, is_access
 from connectors._lucene import Test, Unanswerable, field_of, matcher
+from tandem import place
 from tandem.bins import codes
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting, status_of
-from tandem.records import DAY, Fact, Finding, Histogram, Outcome, Page, Ratio, Series, Slice, bucket_of, labels_of
+from tandem.records import (
+    DAY,
+    Covered,
+    Fact,
+    Finding,
+    Histogram,
+    Outcome,
+    Page,
+    Ratio,
+    Series,
+    Slice,
+    bucket_of,
+    labels_of,
+)
 
 BEGINNING = 1024
 """Bytes that tell one log from another; a shorter one is known by its first line."""
@@ -184,7 +198,8 @@ def parse_with(item: Item, config: Config, pull: Pull) -> Iterator[Page]:
     findings = counted.findings(item.name)
     for part, begin in enumerate(range(0, max(1, len(facts)), _CHUNK)):
         some = facts[begin : begin + _CHUNK]
-        yield Page(some, slice=replace(piece, part=part), findings=() if part else findings)
+        yield Page(some, covered=(), slice=replace(piece, part=part), findings=() if part else findings)
+    yield Page(covered=counted.covered(config.common, pull.until))
 
 
 def _digested(item: Item, digest: Any) -> Iterator[str]:
@@ -232,6 +247,8 @@ class _Log:
     bins: dict[tuple[Series, int], Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     said: Counter[tuple[str, str]] = field(default_factory=Counter)
 
+    seen: dict[Series, tuple[int, int]] = field(default_factory=dict)
+
     def __post_init__(self) -> None:
         self.clock = Clock(self.zone)
         self.tests = [(query, _test(query.where), _test(query.bad or query.good)) for query in self.queries]
@@ -253,8 +270,11 @@ class _Log:
             except NoDocument as error:
                 self.said["reject", str(error)] += 1
                 return
+            at = times[query.time]
             for series in _series(query, told):
-                self._count(query, part, told, series, bucket_of(times[query.time]))
+                self._count(query, part, told, series, bucket_of(at))
+                low, high = self.seen.get(series, (at, at))
+                self.seen[series] = (min(low, at), max(high, at))
 
     def _count(self, query: Query, part: Test, told: Document, series: Series, bucket: int) -> None:
         if query.duration:
@@ -288,6 +308,17 @@ class _Log:
         found = [Fact(series, ts, Ratio(good, total)) for (series, ts), (good, total) in self.ratios.items()]
         found += [Fact(series, ts, Histogram(LAYOUT, dict(n), {})) for (series, ts), n in self.bins.items()]
         return sorted(found, key=lambda fact: fact.ts)
+
+    def covered(self, common: Common, until: int) -> list[Covered]:
+        """The log vouches for what lies between the first and the last line of a component."""
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for series, (low, high) in self.seen.items():
+            for placed in place.series_of(series, common):
+                key = (placed.component, placed.signal)
+                known = found.get(key, (low, high))
+                found[key] = (min(known[0], low), max(known[1], high))
+        spans = [(component, signal, low, min(high + 1, until)) for (component, signal), (low, high) in found.items()]
+        return [Covered(low, high, component, signal) for component, signal, low, high in spans if low < high]
 
     def findings(self, where: str) -> tuple[Finding, ...]:
         """What was left out or needs a remark."""

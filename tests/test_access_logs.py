@@ -167,6 +167,15 @@ def truth(lines: Sequence[str]) -> dict[int, tuple[int, int]]:
     return dict(sorted(found.items()))
 
 
+def test_a_log_vouches_for_what_lies_between_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text(clf(T0 + 5) + clf(T0 + 4000, 500))
+    shelf = parsed(path)
+    assert [(c.component, c.signal, c.since - T0, c.until - T0) for c in shelf.covered] == [
+        ("shop", "request_success", 5, 4001),
+    ]  # fmt: skip
+
+
 def test_a_growing_log_counts_every_line_once(tmp_path: Path) -> None:
     """From its first line on, shorter and longer than what tells logs apart; a line that is cut off waits."""
     lines, path, shelf = log(120), tmp_path / "access.log", Shelf()
