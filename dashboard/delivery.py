@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import builds, element, frame, overview, reading, text
-from dashboard.blocks.delivery import components_table
+from dashboard.blocks.delivery import components_table, unfound
 from dashboard.blocks.panel import section
 from dashboard.blocks.why import asking
 from dashboard.view import View
@@ -25,6 +25,8 @@ def show(view: View) -> None:
         if not found.parts:
             return
     frame.ended(view, found.newest)
+    if found.unknown:
+        element.show(unfound(found.unknown, text.day(found.since, view.zone)), "unfound")
     shown = [side for side in view.sides if found.sides[side].components]
     for draw in (_metrics, _runs, _parts):
         columns = st.columns(len(shown), gap="medium") if shown else []

@@ -158,9 +158,12 @@ def changes(
 
     `rank` is the order of the sources; the first that knows a result decides outcome, title and address.
     """
+    of_component: dict[str, list[tuple[str, Event]]] = {}
+    for pair in events:
+        for component in pair[1].components:
+            of_component.setdefault(component, []).append(pair)
     found: list[Change] = []
-    for component in sorted({name for _, event in events for name in event.components}):
-        mine = [pair for pair in events if component in pair[1].components]
+    for component, mine in sorted(of_component.items()):
         found += [_change(component, [mine[i] for i in some], rank) for some in groups(mine, apart, kinds)]
     return sorted(found, key=lambda change: (change.ts, change.component, change.told))
 

@@ -101,6 +101,10 @@ class Delivered:
     flaky: tuple[Flaky, ...]
     rules: Rules
     newest: int | None = None
+    unknown: tuple[str, ...] = ()
+    """What corrections name and was not found among what was read, where all components were asked for."""
+    since: int = 0
+    """From when changes were read."""
 
 
 def delivered(
@@ -118,7 +122,8 @@ def delivered(
         parts=tuple(_part(found, one, now, before) for one in components),
         links=tuple(link for link in found.links if window.since <= link.at < window.until),
         flaky=tuple(flakes(measures, [one.name for one in components])), rules=measures.config.delivery,
-        newest=newest,
+        newest=newest, unknown=tuple(found.unknown) if len(components) == len(measures.components) else (),
+        since=found.low,
     )  # fmt: skip
 
 
@@ -132,8 +137,7 @@ def _part(found: _Made, one: Component, now: Window, before: Window) -> Part:
 def _whole(found: _Made, side: str, now: Window, before: Window, width: int) -> Whole:
     names = tuple(one.name for one in found.components if (one.kind == "model") == (side == "model"))
     fates = [fate for name in names for fate in found.fates[name]]
-    bars = {metric: delivery.pieces(fates, now.since, now.until, width, delivery.per_piece(metric))
-            for metric in delivery.METRICS}  # fmt: skip
+    bars = delivery.pieces(fates, now.since, now.until, width)
     return Whole(side, names, bool(fates), delivery.five(fates, now.since, now.until),
                  delivery.five(fates, before.since, before.until), bars, runs(found.measures, names, side))  # fmt: skip
 
@@ -157,6 +161,7 @@ class _Made:
         self.models = {one.name for one in components if one.kind == "model"}
         self.rank: dict[str, int] = {}
         self.links: list[Link] = []
+        self.unknown: list[str] = []
         self.fates: dict[str, list[Fate]] = {one.name: [] for one in components}
         if components:
             self._read()
@@ -172,6 +177,7 @@ class _Made:
         made = sorted((one for one in made if one.component in self.fates), key=lambda one: (one.ts, one.told))
         troubles = [one for one in linking.incidents(told, self.rules) if one.component in self.fates]
         others = [event for _, event in told if event.kind in linking.OTHER_CHANGES]
+        self.unknown = linking.unknown(made, troubles, self.rules)
         self.links = linking.links(made, troubles, others, self.rules) + self._breaches(made)
         self.links.sort(key=lambda one: (one.at, one.component, one.kind, one.cause))
         begun = self._begun(made, registry)

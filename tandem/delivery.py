@@ -215,11 +215,16 @@ def _few(now: int, before: int) -> str:
 
 
 def pieces(
-    fates: Sequence[Fate], since: int, until: int, width: int, of: Callable[[Five], float | None]
-) -> tuple[float | None, ...]:
-    """One number per piece of `width` seconds of the window, the last piece ending with it."""
+    fates: Sequence[Fate], since: int, until: int, width: int
+) -> dict[Metric, tuple[float | None, ...]]:  # fmt: skip
+    """What each metric was in each piece of `width` seconds of the window, the last piece ending with it."""
     starts = range(since, until, width)
-    return tuple(of(five(fates, start, min(start + width, until))) for start in starts)
+    inside: list[list[Fate]] = [[] for _ in starts]
+    for one in fates:
+        if since <= one.change.running < until:
+            inside[(one.change.running - since) // width].append(one)
+    found = [five(some, start, min(start + width, until)) for start, some in zip(starts, inside, strict=True)]
+    return {metric: tuple(per_piece(metric)(one) for one in found) for metric in METRICS}
 
 
 def per_piece(metric: Metric) -> Callable[[Five], float | None]:

@@ -10,13 +10,14 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Literal
 
 from tandem.changes import IDENTITIES, Apart, Change, Told, differs, named, same
 from tandem.records import DAY, HOUR, Event
 
-HISTORY = 90 * DAY
-"""How far back a version may lie that a rollback returns to."""
+HISTORY = 30 * DAY
+"""How far back a version may lie that a rollback returns to, beyond the one before; or one that an incident names."""
 EXPLICIT = ("deployment", "deployment_id", "deployment_url", "caused_by", "rolls_back")
 """Labels by which an incident or a rollback names a deployment: its key, source:key or address."""
 FIXED = ("fixed_by", "fix")
@@ -135,6 +136,14 @@ def incidents(events: Sequence[tuple[str, Event]], rules: Rules) -> list[Trouble
         for component in event.components
     ]  # fmt: skip
     return sorted(found, key=lambda one: (one.opened, one.component, one.told))
+
+
+def unknown(made: Sequence[Change], troubles: Sequence[Trouble], rules: Rules) -> list[str]:
+    """What the corrections name and nobody has told of, in their order: a correction of it changes nothing."""
+    known = {name for one in made for name in one.names} | {name for one in troubles for name in one.names}
+    said = [name for one in rules.link for name in (one.incident, one.rollback, one.deployment, one.fix)]
+    said += [name for one in rules.apart for name in one.changes]
+    return [name for name in dict.fromkeys(said) if name and name not in known]
 
 
 def links(made: Sequence[Change], troubles: Sequence[Trouble], others: Sequence[Event], rules: Rules) -> list[Link]:
@@ -299,8 +308,12 @@ def unplanned(change: Change, rules: Rules) -> str:
     """The glob by which a change is called unplanned; "" for none."""
     if dict(change.labels).get("unplanned", "").lower() in ("true", "yes", "1"):
         return "unplanned"
-    return next((glob for glob in rules.unplanned for word in change.words
-                 if fnmatchcase(word.lower(), glob.lower())), "")  # fmt: skip
+    return _called_like(change.words, rules.unplanned)
+
+
+@lru_cache(maxsize=8192)
+def _called_like(words: tuple[str, ...], globs: tuple[str, ...]) -> str:
+    return next((glob for glob in globs for word in words if fnmatchcase(word.lower(), glob.lower())), "")
 
 
 # -- what became of each change
@@ -360,7 +373,7 @@ def _fixes(troubles: Sequence[Trouble], rules: Rules) -> dict[str, str]:
 def _fate(
     change: Change, failed: tuple[Link, ...], undoes: Link | None, fixes: Mapping[str, str], rules: Rules
 ) -> Fate:
-    fix = next((fixes[name] for name in sorted(change.names) if name in fixes), "")
+    fix = next((fixes[name] for name in sorted(change.names) if name in fixes), "") if fixes else ""
     glob = unplanned(change, rules)
     rework = fix
     if undoes is not None and undoes.change:

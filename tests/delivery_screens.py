@@ -89,8 +89,7 @@ def delivery_of(
     for side in delivered.SIDES:
         names = tuple(part.component for part in parts if part.side == side)
         all_of = [fate for name in names for fate in known.get(name, ())]
-        bars = {metric: delivery.pieces(all_of, window.since, window.until, width, delivery.per_piece(metric))
-                for metric in delivery.METRICS}  # fmt: skip
+        bars = delivery.pieces(all_of, window.since, window.until, width)
         sides[side] = Whole(side, names, bool(all_of), delivery.five(all_of, window.since, window.until),
                             delivery.five(all_of, before.since, before.until), bars, runs(window, side, silent))  # fmt: skip
     flakes = () if silent or not chosen else flaky(chosen[0].name, title, window.until)

@@ -135,6 +135,15 @@ def test_corrections_of_the_configuration_hold(store: Store) -> None:
     assert found["links"][0]["change"] is None
 
 
+def test_a_correction_of_what_nobody_told_of_is_named(store: Store) -> None:
+    one = said(store, [deployment("d", T, version="v1"), incident("i", T + HOUR)])
+    rules = Rules(link=(Amendment(incident="fake:i", deployment="dd"), Amendment(incident="i", deployment="d")),
+                  apart=(Apart(("d", "argo:x")),))  # fmt: skip
+    whole = report.delivery(context(store, [one], rules), WEEK, now=NOW)
+    assert whole.unknown == ("dd", "argo:x")
+    assert report.delivery(context(store, [one], rules), WEEK, component="web", now=NOW).unknown == ()
+
+
 def two_sources(store: Store) -> list[Source]:
     hub = said(store, [deployment("9", T, commit=A)], name="hub", scope="hub")
     argo = said(store, [deployment("shop/3", T + 200, commit=A, version="v2")], name="argo", scope="argo")

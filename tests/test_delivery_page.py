@@ -186,3 +186,9 @@ def test_headings_descend_and_every_table_header_has_a_name(open_page: Open) -> 
     heads = re.findall(r"<th[^>]*>(.*?)</th>", shown)
     assert len(heads) > 40
     assert all(re.sub(r"<[^>]+>", "", head).strip() for head in heads)
+
+
+def test_corrections_that_change_nothing_are_named_as_text() -> None:
+    said = blocks.unfound(["<b>INC-1</b>", *(f"k{n}" for n in range(9))], "22 Oct")
+    assert "&lt;b&gt;INC-1&lt;/b&gt;" in said
+    assert "and 5 more" in said

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from dashboard import text
 from dashboard.blocks.marks import hidden, link
+from dashboard.blocks.panel import notice
 from dashboard.blocks.why import why
 from dashboard.text import hx
 from dashboard.view import View
@@ -375,3 +376,13 @@ def unrelated(links: Sequence[Link]) -> str:
         f"<li>{hx(one.kind)} {hx(one.title or one.cause, 120)}: {hx(one.reason, 240)}</li>" for one in said[:20]
     )
     return f'<details class="v-how"><summary>{text.plural(len(said), "link")} undone by the configuration</summary><ul>{items}</ul></details>'  # noqa: E501
+
+
+def unfound(names: Sequence[str], since: str) -> str:
+    """A notice of corrections that changed nothing, because what they name was not found."""
+    said = ", ".join(f"<b>{hx(name, 80)}</b>" for name in names[:5])
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return notice(
+        f"[delivery] of the configuration names {said}{more}, of which no source has told since {hx(since)}: "
+        "compare the keys with those of <code>tandem show COMPONENT --json</code>."
+    )
