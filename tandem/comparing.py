@@ -103,9 +103,11 @@ def _quantile(value: object, q: float) -> Value:
     if not isinstance(value, Histogram) or not (n := bins.total(value)):
         return Value()
     found = bins.quantile(value, q)
-    spread = Z95 * math.sqrt(q * (1 - q) / n)
-    low, high = bins.quantile(value, max(q - spread, 0.0)), bins.quantile(value, min(q + spread, 1.0))
     assert found is not None
+    spread = Z95 * math.sqrt(q * (1 - q) / n)
+    if q - spread < 0 or q + spread > 1:  # no order statistic lies that far out among so few
+        return Value(found.value, n)
+    low, high = bins.quantile(value, q - spread), bins.quantile(value, q + spread)
     assert low is not None
     assert high is not None
     ends = (low.low, high.high)
@@ -202,4 +204,4 @@ def _without(a: Value, b: Value) -> str:
     for name, side in (("A", a), ("B", b)):
         if side.value is None:
             return f"nothing was counted in {name}"
-    return "no interval can be told from what is kept"
+    return "too few, or too far out in the last bin, for an interval; or none can be told from what is kept"

@@ -70,7 +70,9 @@ def differences(rows: Sequence[Difference], view: View, *, several: bool) -> str
 
 def _row(one: Difference, view: View, *, several: bool) -> str:
     page = "models" if one.kind == "model" else "services"
-    owner = link(view.link(page, component=one.component), text.clean(one.component, 60)) if several else ""
+    # What this page begins with is no default elsewhere: the same window and comparison go along.
+    same = {key: view.asked[key] for key in ("from", "to", "compare")}
+    owner = link(view.link(page, component=one.component, **same), text.clean(one.component, 60)) if several else ""
     name = f"{one.title} {one.measure}" if one.measure not in ("", "share") else one.title
     number = f'<span title="{hx(one.of, 120)}">{hx(name, 80)}</span>'
     first = f'<th scope="row">{owner}</th><td>{number}</td>' if several else f'<th scope="row">{number}</th>'
