@@ -10,6 +10,7 @@ from dashboard import component, element, frame, reading, text
 from dashboard.blocks.delivery import blended, change_table, five_table, how, unrelated
 from dashboard.blocks.marks import link
 from dashboard.blocks.panel import section
+from dashboard.blocks.why import asking
 from dashboard.charts.runs import run_bars
 from dashboard.view import View
 from tandem import times
@@ -68,7 +69,7 @@ def show_metrics(view: View, found: Delivered, side: Side) -> None:
     table = five_table(whole, _length(found.window), _before(view), found.width, found.rules.breach_days)
     parts = (section(title, said, side), blended(whole), table, how(whole, _commands(view, whole),
              found.rules.breach_days))  # fmt: skip
-    element.show(f'<div class="x-panel x-{side}">{"".join(parts)}</div>', f"five_{side}")
+    element.show(f'<div class="x-panel x-{side}"{asking(view, found.as_of)}>{"".join(parts)}</div>', f"five_{side}")
 
 
 def _length(window: Window) -> str:

@@ -37,6 +37,38 @@ NAMES: dict[str, dict[str, str]] = {
         "rework_rate": "Retrain rework rate",
     },
 }  # fmt: skip
+MEANINGS: dict[str, dict[Metric, str]] = {
+    "system": {
+        "lead_time": "From commit to running in production, of each deployment but rollbacks. Where only the first "
+                     "build or the release of the commit is known, it began before, and the time is at least that.",
+        "frequency": "Deployments that ran in production, rollbacks among them, divided by the days of the window; "
+                     "and the days with at least one.",
+        "recovery_time": "From a failed deployment's running until its incidents ended or, without one, until the "
+                         "rollback or hotfix ran. Of incidents that no change caused it says nothing.",
+        "fail_rate": "Distinct deployments that were rolled back, hotfixed or linked to an incident, divided by all; "
+                     "each counts once, however many incidents it caused.",
+        "rework_rate": "Unplanned deployments made because of an incident (rollbacks, hotfixes, fixes that an "
+                       "incident names), divided by all.",
+    },
+    "model": {
+        "lead_time": "From the data cut, or where that is unknown the start of training, to serving most of the "
+                     "traffic.",
+        "frequency": "Promotions: versions that took the traffic, rollbacks among them, divided by the days of the "
+                     "window; and the days with at least one.",
+        "recovery_time": "From a failed promotion until its incidents ended or, without one, until another version "
+                         "took over.",
+        "fail_rate": "Distinct promotions that were rolled back, linked to an incident, or whose own predictions "
+                     "missed a target in their first {days} days, divided by all.",
+        "rework_rate": "Promotions that were not planned: rollbacks, and versions that replaced a failed one, "
+                       "divided by all.",
+    },
+}  # fmt: skip
+"""What each metric means; {days} stands for those for which a promotion answers for its targets."""
+FORMULAS: dict[Metric, str] = {
+    "lead_time": "running in production − its beginning, of each", "frequency": "deployments ÷ days",
+    "recovery_time": "recovered − running in production, of each failed one", "fail_rate": "distinct failed ÷ all",
+    "rework_rate": "made because of an incident ÷ all",
+}  # fmt: skip
 READING = {"system": "DORA", "model": "Tandem's reading for models, not DORA's"}
 
 

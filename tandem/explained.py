@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tandem import slo, times, wording
+from tandem import delivery, slo, times, wording
 from tandem.bins import Quantile
 from tandem.catalog import Signal
 from tandem.joint import Joint
@@ -365,14 +365,22 @@ def of_delivery(found: Mapping[str, Any], metric: str, number: str, component: s
     told = found["metrics"].get(metric)
     if told is None or number not in told or not (told[number] is None or isinstance(told[number], int | float)):
         raise _unknown(f"{metric} {number}")
-    of = f"{told['n']} of {told['of']}" if told.get("of") is not None else f"{told.get('n')} in {told.get('days')} days"
-    reading = "as DORA defines it" if found["reading"] == "DORA" else found["reading"]
+    side = "system" if found["reading"] == "DORA" else "model"
+    meaning = delivery.MEANINGS[side][metric].replace("{days} ", "")
+    middle = {"p50": "median of ", "p75": "p75 of ", "p90": "p90 of "}.get(number, "")
     return of_key(
         f"{component} {told['name']}, {number}", told[number], "s" if told["unit"] == "s" else "",
-        f"{told['name']}, {reading}.",
-        f"{number} of each change's time" if told["unit"] == "s" else "number ÷ what it is of", of, question,
+        meaning if side == "system" else f"{meaning} {found['reading']}.", middle + delivery.FORMULAS[metric],
+        _delivered(told), question,
         command="show", component=component, path=f".delivery.metrics.{metric}.{number}",
     )  # fmt: skip
+
+
+def _delivered(told: Mapping[str, Any]) -> str:
+    """What a delivery metric rests on."""
+    if told["unit"] == "s":
+        return f"{told['n']} of {told['of']}"
+    return f"{told['n']} in {told['days']:g} days" if told["unit"] == "per day" else f"{told['k']} of {told['n']}"
 
 
 QUALITY: Mapping[str, tuple[str, str]] = {

@@ -30,34 +30,6 @@ BEGUN = {
 """What a lead time begins with, in words."""
 LATER = ("build", "release")
 """Beginnings that come after the commit: the lead time is at least that long."""
-DEFINITIONS: Mapping[str, Mapping[Metric, str]] = {
-    "system": {
-        "lead_time": "From commit to running in production, of each deployment but rollbacks. Where only the first "
-                     "build or the release of the commit is known, it began before, and the time is at least that.",
-        "frequency": "Deployments that ran in production, rollbacks among them, divided by the days of the window; "
-                     "and the days with at least one.",
-        "recovery_time": "From a failed deployment's running until its incidents ended or, without one, until the "
-                         "rollback or hotfix ran. Of incidents that no change caused it says nothing.",
-        "fail_rate": "Distinct deployments that were rolled back, hotfixed or linked to an incident, divided by all; "
-                     "each counts once, however many incidents it caused.",
-        "rework_rate": "Unplanned deployments made because of an incident (rollbacks, hotfixes, fixes that an "
-                       "incident names), divided by all.",
-    },
-    "model": {
-        "lead_time": "From the data cut, or where that is unknown the start of training, to serving most of the "
-                     "traffic.",
-        "frequency": "Promotions: versions that took the traffic, rollbacks among them, divided by the days of the "
-                     "window; and the days with at least one.",
-        "recovery_time": "From a failed promotion until its incidents ended or, without one, until another version "
-                         "took over.",
-        "fail_rate": "Distinct promotions that were rolled back, linked to an incident, or whose own predictions "
-                     "missed a target in their first {days} days, divided by all.",
-        "rework_rate": "Promotions that were not planned: rollbacks, and versions that replaced a failed one, "
-                       "divided by all.",
-    },
-}  # fmt: skip
-
-
 SHORT: Mapping[Metric, str] = {
     "lead_time": "Lead time", "frequency": "Frequency", "recovery_time": "Recovery", "fail_rate": "Fail rate",
     "rework_rate": "Rework",
@@ -197,11 +169,11 @@ def five_table(whole: Whole, days: str, before: str, width: int, rules_days: int
     for metric in delivery.METRICS:
         said = about(metric, whole.now, whole.side, whole.reported)
         label = f"{names[metric]} per {text.age(width)}"
-        tip = DEFINITIONS[whole.side][metric].replace("{days}", str(rules_days))
+        tip = delivery.MEANINGS[whole.side][metric].replace("{days}", str(rules_days))
         then = value(metric, whole.before) if whole.before.frequency.n or metric == "frequency" else "–"
         rows += (
             f'<tr><th scope="row" title="{hx(tip, 400)}">{hx(names[metric])}<small>{hx(said)}</small></th>'
-            f'<td class="x-num v-value">{_large(value(metric, whole.now) if whole.reported else "–")}</td>'
+            f'<td class="x-num v-value">{_answered(metric, whole)}</td>'
             f'<td class="v-trend">{moved(delivery.trend(metric, whole.now, whole.before))}'
             f"<small>{hx(before)} {hx(then if whole.reported else '–')}</small></td>"
             f"<td>{scale(metric, whole.now)}</td>"
@@ -213,6 +185,16 @@ def five_table(whole: Whole, days: str, before: str, width: int, rules_days: int
         f'<table class="f-table v-five"><caption class="x-hide">{title}: five delivery metrics</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>",
     )
+
+
+def _answered(metric: Metric, whole: Whole) -> str:
+    """The large number; that of one component explains itself, a blend has no line that prints it."""
+    shown = value(metric, whole.now) if whole.reported else "–"
+    inside = _large(shown)
+    if len(whole.components) != 1 or shown == "–":
+        return inside
+    number = "p50" if isinstance(getattr(whole.now, metric), Times) else "value"
+    return why(inside, component=whole.components[0], delivery=metric, number=number)
 
 
 def _large(shown: str) -> str:
@@ -240,7 +222,7 @@ def blended(whole: Whole) -> str:
 def how(whole: Whole, commands: Sequence[str], days: int) -> str:
     """How each metric is counted, and the lines that print them."""
     names = delivery.NAMES[whole.side]
-    said = {metric: DEFINITIONS[whole.side][metric].replace("{days}", str(days)) for metric in delivery.METRICS}
+    said = {metric: delivery.MEANINGS[whole.side][metric].replace("{days}", str(days)) for metric in delivery.METRICS}
     items = "".join(f"<dt>{hx(names[metric])}</dt><dd>{hx(said[metric], 400)}</dd>" for metric in said)
     lines = "".join(f"<code>{hx(command, 400)}</code>" for command in commands)
     reading = "DORA’s five metrics (dora.dev)" if whole.side == "system" else "Tandem’s reading for models, not DORA’s"
