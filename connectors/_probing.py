@@ -222,6 +222,9 @@ def _resolved(seen: _Seen, host: str, port: int) -> Sequence[tuple[int, Any]]:
 def _looked_up(seen: _Seen, host: str, port: int) -> list[Any]:
     """What the system's resolver says; it takes no deadline, so it is asked in a thread that nobody waits for."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    slots = _look_ups
+    if not slots.acquire(blocking=False):
+        raise NotMeasured(f"{LOOK_UPS} look-ups of names hang already")
 
     def ask() -> None:
         try:
@@ -229,10 +232,8 @@ def _looked_up(seen: _Seen, host: str, port: int) -> list[Any]:
         except (OSError, UnicodeError) as error:
             answers.put(error)
         finally:
-            _look_ups.release()
+            slots.release()
 
-    if not _look_ups.acquire(blocking=False):
-        raise NotMeasured(f"{LOOK_UPS} look-ups of names hang already")
     threading.Thread(target=ask, daemon=True, name="look-up").start()
     try:
         answer = answers.get(timeout=seen.left())

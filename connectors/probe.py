@@ -22,7 +22,21 @@ from connectors._prometheus_files import Found, is_text, read
 from tandem import times
 from tandem.bins import DURATION, codes, quanta
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
-from tandem.records import DAY, Covered, Fact, Finding, Gap, Histogram, Page, Ratio, Series, Slice, bucket_of, labels_of
+from tandem.records import (
+    DAY,
+    Covered,
+    Fact,
+    Finding,
+    Gap,
+    Histogram,
+    Page,
+    Ratio,
+    Sample,
+    Series,
+    Slice,
+    bucket_of,
+    labels_of,
+)
 
 AT_ONCE = 50
 """Most checks in flight."""
@@ -49,7 +63,7 @@ ABOUT = About(
         "Without a control address a failure of this machine's own network counts as bad.",
         "latency holds checks that were answered well; segments phase=dns, connect, tls, first_byte are its parts.",
         "availability has a segment for each result, such as result=refused.",
-        "certificate looks at the server's own certificate, not at those above it.",
+        "certificate looks at the server's own certificate, not at those above it; a sample tells the days it lasts.",
         "At most 1 MB of a body is read for expect_text.",
         "Each look is stored: 20 checks every 30 s are 400,000 rows and 6 to 20 MB a day.",
     ),
@@ -169,9 +183,10 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     due = [check for check in config.check if memory.due(config.seconds(check), tick)]
     told = _Poll(config, pull).looks(due)
     gaps = memory.missed(tick)
+    days = _days(config, tick, told, memory.days)
     memory.looked(tick, {config.seconds(check) for check in due}, every)
     yield Page(
-        records=_facts(config, tick, told),
+        records=[*_facts(config, tick, told), *days],
         state=memory.plain(),
         covered=_covered(config, tick, told),
         gaps=[*gaps, *_gaps(config, tick, told)],
@@ -192,10 +207,14 @@ def _usable(config: Config) -> None:
 
 @dataclass
 class _Memory:
-    """When each interval was looked at last, and until when that vouches; losing it costs a note of a gap."""
+    """When each interval was looked at last, and until when that vouches; losing it costs a note of a gap.
+
+    `days`: how long each certificate lasted when that was told last.
+    """
 
     last: dict[str, int] = field(default_factory=dict)
     until: int = 0
+    days: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: Any) -> _Memory:
@@ -214,7 +233,7 @@ class _Memory:
         self.until = tick + every
 
     def plain(self) -> dict[str, Any]:
-        return {"last": self.last, "until": self.until}
+        return {"last": self.last, "until": self.until, "days": self.days}
 
 
 @dataclass(frozen=True)
@@ -286,8 +305,30 @@ def _target(config: Config, check: Check) -> _probing.Target:
 # -- what was seen, as records
 
 
+def _days(config: Config, tick: int, told: Sequence[_Told], known: dict[str, int]) -> list[Sample]:
+    """How many days each certificate lasts, told when that number changes: once a day, and when it is renewed."""
+    several = _several(config)
+    found = []
+    for one in told:
+        if one.look is None or one.look.ends is None:
+            continue
+        check, days = one.check, (one.look.ends - tick) // DAY
+        name = "certificate days left" + (f" ({check.name or check.place})" if check.component in several else "")
+        key = f"{check.component} {check.environment} {name}"
+        if known.get(key) != days:
+            known[key] = days
+            series = Series("sample", component=check.component, environment=check.environment, name=name)
+            found.append(Sample(series, tick, days))
+    return found
+
+
+def _several(config: Config) -> set[str]:
+    """The components that have more than one check."""
+    return {name for name, n in Counter(check.component for check in config.check).items() if n > 1}
+
+
 def _facts(config: Config, tick: int, told: Sequence[_Told]) -> list[Fact]:
-    several = {name for name, n in Counter(check.component for check in config.check).items() if n > 1}
+    several = _several(config)
     gathered = _Gathered(bucket_of(tick))
     for one in told:
         if one.look is not None:

@@ -20,7 +20,7 @@ from tandem.cli import main
 from tandem.config import Config, Source, parse
 from tandem.connect import Common, Given, Pull, SourceDown, SourceRefused
 from tandem.owner import Owner
-from tandem.records import DAY, Covered, Finding, Gap, Histogram, Page, Ratio
+from tandem.records import DAY, Covered, Fact, Finding, Gap, Histogram, Page, Ratio
 from tandem.report import Window
 from tandem.store.file import Store, open_store
 from tandem.store.read import Reader
@@ -49,7 +49,11 @@ def looked(given: probe.Config, now: int = TICK, **more: Any) -> Page:
 
 
 def values(page: Page) -> dict[tuple[str, str, str], Any]:
-    return {(one.series.component, one.series.signal, one.series.segment): one.value for one in page.records}
+    return {
+        (one.series.component, one.series.signal, one.series.segment): one.value
+        for one in page.records
+        if isinstance(one, Fact)
+    }
 
 
 def good(asked: Asked) -> Answer:
@@ -140,6 +144,16 @@ def test_a_certificate_is_judged_against_the_days_of_the_configuration(days: int
     assert values(page)["shop", "availability", ""] == Ratio(1, 1)
     said = [finding.reason for finding in page.findings]
     assert said == ([] if expected.good else ["its certificate ends on 2126-10-28"])
+
+
+def test_the_days_that_a_certificate_lasts_are_told_once_a_day(store: Store) -> None:
+    with bad.serving(bad.answering(), "own") as port:
+        given = config(check(f"https://127.0.0.1:{port}"), common={"ca_file": bad.TLS / "own.pem"})
+        for now in (TICK, TICK + 30, TICK + DAY, TICK + DAY + 30):
+            assert collect.pull(store, source(given), now).error == ""
+    ends = 4_948_872_416
+    told = store.cursor().execute("SELECT ts, value FROM sample ORDER BY ts").fetchall()
+    assert told == [(at, repr(float((ends - at) // DAY))) for at in (TICK, TICK + DAY)]
 
 
 def test_an_untrusted_certificate_is_bad_for_both_signals() -> None:
