@@ -12,7 +12,7 @@ import json
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal
@@ -119,9 +119,12 @@ class Counted:
     events: dict[tuple[str, str, int], Event] = field(default_factory=dict)
     seen: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     said: Counter[tuple[str, str]] = field(default_factory=Counter)
+    named: dict[tuple[int, str], tuple[Series, Series, Sequence[str]]] = field(default_factory=dict)
+    """(errors, latency, components) by resource and segment: a resource has thousands of spans."""
 
     def add(self, found: Sequence[Telemetry]) -> None:
         """Count what several resources said: their metrics first, for they decide how requests are counted."""
+        self.named.clear()
         for one in found:
             for reason in one.wrong:
                 self.said["reject", reason] += 1
@@ -271,9 +274,18 @@ class Counted:
 
     def _series(self, resource: Attributes, attributes: Attributes) -> Iterator[tuple[Series, Series]]:
         """The series of errors and of latency: the total, and one for each segment."""
-        margins = [f"{name}={attributes[name]}" for name in self.segments if attributes.get(name)]
-        for segment in ("", *margins):
-            yield _series_of("request_success", resource, segment), _series_of("latency", resource, segment)
+        yield self._names(resource, "")[:2]
+        for name in self.segments:
+            if attributes.get(name):
+                yield self._names(resource, f"{name}={attributes[name]}")[:2]
+
+    def _names(self, resource: Attributes, segment: str) -> tuple[Series, Series, Sequence[str]]:
+        found = self.named.get((id(resource), segment))
+        if found is None:
+            success = _series_of("request_success", resource, segment)
+            found = success, replace(success, signal="latency"), self.components(success)
+            self.named[id(resource), segment] = found
+        return found
 
     def _ratio(self, series: Series, bucket: int, ratio: Ratio) -> None:
         self.ratios[series, bucket] = self.ratios.get((series, bucket), Ratio()) + ratio
@@ -283,7 +295,7 @@ class Counted:
         self.histograms[key] = self.histograms[key] + histogram if key in self.histograms else histogram
 
     def _vouch(self, resource: Attributes, since: int, until: int) -> None:
-        for component in self.components(_series_of("request_success", resource, "")):
+        for component in self._names(resource, "")[2]:
             self.seen[component].append((since, until))
 
 
@@ -364,8 +376,7 @@ def _difference(known: Sequence[Any], point: Point) -> Point | None:
 
 
 def _replaced(point: Point, count: int, counts: Sequence[int], grown: Native | None) -> Point:
-    return Point(point.metric, point.unit, point.key, point.attributes, point.start, point.time, True, count, counts,
-                 point.bounds, grown)  # fmt: skip
+    return replace(point, count=count, counts=counts, native=grown)
 
 
 def _histogram(point: Point, unit: str) -> Histogram | None:

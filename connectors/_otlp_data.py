@@ -22,7 +22,6 @@ SCALE = 4
 _TEMPORALITY = {1: 1, 2: 2, "AGGREGATION_TEMPORALITY_DELTA": 1, "AGGREGATION_TEMPORALITY_CUMULATIVE": 2}
 _SERVER = (2, "SPAN_KIND_SERVER")
 _FAILED = (2, "STATUS_CODE_ERROR")
-_LONGEST = 16_384
 
 Attributes = Mapping[str, str]
 
@@ -94,10 +93,9 @@ def telemetry(document: Any, wanted: frozenset[str]) -> Iterator[Telemetry]:
         yield found
 
 
-def is_foreign(document: Any) -> bool:
-    """Whether an exporter wrote ids in base64 or enumerations by name, as the protocol does not."""
-    text = json.dumps(document)[:_LONGEST]
-    return '"AGGREGATION_TEMPORALITY_' in text or '"SPAN_KIND_' in text
+def is_foreign(raw: bytes) -> bool:
+    """Whether an exporter wrote enumerations by name (and with them ids in base64), as the protocol does not."""
+    return any(mark in raw for mark in (b'"AGGREGATION_TEMPORALITY_', b'"SPAN_KIND_', b'"STATUS_CODE_'))
 
 
 def attributes_of(told: Any) -> dict[str, str]:

@@ -61,6 +61,7 @@ ABOUT = About(
     ),
     horizon=DAY,
     limits=(
+        "Elasticsearch from 7.2 on, and OpenSearch: the same questions serve both.",
         "Without the field ingested, what comes in more than 30 minutes late is found by the daily sweep, a day back.",
         "A partial answer (timed out, a failed shard, a skipped cluster) is no number: the pull stops there.",
         "Latency is cut on 43 bounds from 1 ms to a minute; no sums are taken, because the server's are rounded.",

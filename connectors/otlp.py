@@ -249,7 +249,7 @@ class _Reading:
         if not MARK.search(line.raw[:65536]):
             piece.findings.append(Finding("reject", "a line is no document of the protocol", where))
             return [], False
-        if is_foreign(document):
+        if is_foreign(line.raw):
             piece.findings.append(Finding("remark", "has enumerations by name; they are read all the same", one.name))
         found = list(telemetry(document, frozenset(self.config.metrics)))
         latest = max((at for each in found for at in _times(each)), default=0)

@@ -376,6 +376,38 @@ def test_saved_events() -> None:
     assert found["0193aa"].ended == SAVED + 960
 
 
+def test_an_unknown_status_is_excluded_and_counted(tmp_path: Path) -> None:
+    """And what [source.status] says of a word counts."""
+    document = json.loads((HERE / "events.json").read_text())
+    for row in document["data"]["actor"]["account"]["incidents"]["results"]:
+        row["event"] = "escalate"
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    pages = parsed(str(tmp_path / "x.json"))
+    assert {one.outcome for one in told(pages).values()} == {"excluded"}
+    assert [n for reason, n in reasons(pages).items() if '"escalate" is unknown' in reason] == [3]
+    given = newrelic.Config(Common("newrelic", "nr", component=("shop",), status={"escalate": "bad"}), 7)
+    known = list(newrelic.parse(_files.item(tmp_path / "x.json", Given()), given))
+    assert [one.outcome for one in told(known).values() if one.kind == "incident"] == ["bad", "bad"]
+
+
+def test_what_vanished_is_taken_back_where_asked(tmp_path: Path, account: NewRelic) -> None:
+    """With deletions = "restate" a bucket that New Relic no longer counts is gone; without, it stays."""
+    sums = {}
+    for deletions in ("keep", "restate"):
+        account.events = events(300, 30)
+        with serve(account.answer) as server, open_store(tmp_path / f"{deletions}.duckdb") as store:
+            given = config(server.url, SIGNALS[0], common={"deletions": deletions, "component": ("shop",)})
+            source = configuration.Source(given.common, newrelic, given)
+            assert not collect.pull(store, source, UNTIL).error
+            account.events = [one for one in account.events if one["timestamp"] < (UNTIL - 300) * 1000]
+            assert not collect.pull(store, source, UNTIL + 60).error
+            row = store.cursor().execute(
+                "SELECT sum(total) FROM ratio WHERE ts >= ?", [UNTIL // 300 * 300 - 300]
+            ).fetchone()  # fmt: skip
+        sums[deletions] = row[0] if row else None
+    assert sums["restate"] < sums["keep"]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
