@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tandem import bins, drift, drift_row, moved, times
 from tandem.config import Config
@@ -32,6 +33,8 @@ class Side:
     component: str
     histograms: dict[Key, Layouts] = field(default_factory=dict)
     references: Mapping[Key, Reference] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What was read of the side already, by what it is."""
 
     @property
     def stored(self) -> bool:
@@ -41,12 +44,12 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """Both sides of a drift, the stored references, and the first hour of any data (None: there is none)."""
+    """Both sides of a drift, the stored references, and the series that were read."""
 
     current: Side
     reference: Side
     references: Mapping[Key, Reference]
-    began: int | None
+    ids: Sequence[int]
 
 
 # -- the sides
@@ -73,7 +76,7 @@ def pair(reader: Reader, config: Config, component: str, current: Half, referenc
     _known(theirs)
     ids = _read(reader, [mine, theirs])
     theirs.references = known
-    return Pair(mine, theirs, known, first_hour(reader, ids) if ids else None)
+    return Pair(mine, theirs, known, ids)
 
 
 def _on_hours(window: Window, now: int) -> Window:
@@ -181,7 +184,8 @@ def _whole(window: Window | None) -> tuple[int, int]:
 def drifts(found: Pair) -> Drifts:
     """Every feature, then predictions, scores and labels, all judged together (Benjamini-Hochberg at 5 %)."""
     rows = [_row(found, *key) for key in _compared(found)]
-    label = moved.labels(found.current, found.reference)
+    seen = [max((getattr(row, n) for row, _ in rows), default=0) for n in ("n_current", "n_reference")]
+    label = moved.labels(found.current, found.reference, *seen)
     rows += [label] if label else []
     judged = drift.judge([one for _, one in rows])
     said = [replace(row, verdict=verdict, severity=severity) for (row, _), (verdict, severity)
@@ -280,13 +284,13 @@ def _deviation(found: Pair, key: Key, reference: Histogram) -> float | None:
 
 def _remarks(found: Pair) -> Iterator[str]:
     """Sentences on sides that have nothing."""
-    if found.began is None:
-        return
     for side, name, flags in ((found.current, "window", "--from"), (found.reference, "reference", "--reference-from")):
-        window = side.half.window
+        if side.stored or side.histograms or not found.ids:
+            continue
+        window, began = side.half.window, first_hour(side.measures.reader, list(found.ids))
         assert window is not None
-        if not side.stored and window.until <= found.began:
-            begin = times.text(found.began)
+        if began is not None and window.until <= began:
+            begin = times.text(began)
             yield f"The {name} lies before the first data of {side.component}, {begin}; choose a later one by {flags}."
-        elif not side.stored and not side.histograms:
+        else:
             yield f"Nothing of {side.component} was counted in the {name}; see `tandem show {side.component}`."

@@ -78,8 +78,7 @@ class _Shape:
 
     `grid` has the bounds of the columns (None for categories); `means` the mean of each column where sums are kept.
     `opened` says whether the first and the last column have no end. `deviation` is the population standard deviation,
-    `within` the part of its square that lies inside the columns, `roughness` the noise floor of normed Wasserstein at
-    1/n + 1/m = 1.
+    `within` the part of its square that lies inside the columns.
     """
 
     counts: Array
@@ -89,7 +88,12 @@ class _Shape:
     opened: tuple[bool, bool]
     deviation: float
     within: float
-    roughness: float
+
+    def roughness(self) -> float:
+        """The noise floor of normed Wasserstein at 1/n + 1/m = 1."""
+        assert self.grid is not None
+        at = (self.grid[:-1] + self.grid[1:]) / 2 if self.means is None else self.means
+        return _roughness(self.counts, at, self.deviation)
 
 
 def compare(reference: Histogram, current: Histogram, deviation: float | None = None) -> Comparison:
@@ -234,7 +238,7 @@ def wasserstein_floor(reference: Histogram, m: int) -> float | None:
     if not n or not m:
         return None
     shape = _shape(reference, _columns(reference, reference))
-    return shape.roughness * math.sqrt(1 / n + 1 / m) if shape.deviation else None
+    return shape.roughness() * math.sqrt(1 / n + 1 / m) if shape.deviation else None
 
 
 def _columns(a: Histogram, b: Histogram) -> tuple[int, ...]:
@@ -255,7 +259,7 @@ def _shape(reference: Histogram, places: tuple[int, ...], known: float | None = 
     layout = reference.layout
     counts = _row(reference.counts, places)[0]
     if layout.kind == "categories" or not counts.any():
-        return _Shape(counts, None, None, 1.0, (False, False), 0.0, 0.0, 0.0)
+        return _Shape(counts, None, None, 1.0, (False, False), 0.0, 0.0)
     grid = _grid(layout, places)
     scale = 1.0 if layout.digits is None else float(f"1e{-layout.digits}")
     means = None
@@ -267,7 +271,7 @@ def _shape(reference: Histogram, places: tuple[int, ...], known: float | None = 
     opened = (math.isinf(bounds(layout, places[0])[0]), math.isinf(bounds(layout, places[-1])[1]))
     between, within = _variances(counts / counts.sum(), at, grid, opened)
     deviation = math.sqrt(max(between + tail * within, 0.0)) if known is None else known
-    return _Shape(counts, grid, means, scale, opened, deviation, within, _roughness(counts, at, deviation))
+    return _Shape(counts, grid, means, scale, opened, deviation, within)
 
 
 def _grid(layout: Layout, places: tuple[int, ...]) -> Array:
@@ -313,7 +317,7 @@ def _tail_variance(shares: Array, means: Array, grid: Array) -> float:
 
 @cache
 def _normals(columns: int) -> Array:
-    return np.random.default_rng(_SEED).standard_normal((_DRAWS, columns))
+    return np.random.default_rng(_SEED).standard_normal((_DRAWS, columns)).T.copy()
 
 
 def _roughness(counts: Array, means: Array, deviation: float) -> float:
@@ -326,9 +330,9 @@ def _roughness(counts: Array, means: Array, deviation: float) -> float:
         return 0.0
     filled = counts > 0
     shares, at = counts[filled] / counts.sum(), means[filled]
-    walk = np.cumsum(_normals(len(shares)) * np.sqrt(shares), axis=1)
-    bridge = walk - np.cumsum(shares) * walk[:, -1:]
-    areas = np.abs(bridge[:, :-1]) @ np.diff(at)
+    walk = np.cumsum(_normals(len(shares)) * np.sqrt(shares)[:, None], axis=0)
+    bridge = walk[:-1] - np.cumsum(shares)[:-1, None] * walk[-1]
+    areas = np.diff(at) @ np.abs(bridge)
     return max(float(np.quantile(areas, 0.95)) / deviation, 1.959964)
 
 
@@ -364,7 +368,7 @@ def _effect(shape: _Shape, counts: Array, sums: Array) -> tuple[Array, Array]:
     """The deciding measure and its noise floor, per row of current counts."""
     noise = 1 / shape.counts.sum() + 1 / counts.sum(axis=1)
     if shape.deviation > 0:
-        return _wasserstein(shape, counts, sums) / shape.deviation, shape.roughness * np.sqrt(noise)
+        return _wasserstein(shape, counts, sums) / shape.deviation, shape.roughness() * np.sqrt(noise)
     filled = ((counts > 0) | (shape.counts > 0)).sum(axis=1)
     points = np.array([chi_square_95(number - 1) for number in filled.tolist()])
     return _js(*_smoothed(shape.counts, counts)), np.sqrt(points * noise / (8 * math.log(2)))

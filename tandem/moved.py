@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tandem import drift, drift_row, wording
 from tandem.bins import Layout
@@ -17,38 +17,43 @@ if TYPE_CHECKING:
     from tandem.apart import Side
 
 V = TypeVar("V")
+ARRIVED = 0.9
+"""Labels have come when their share reaches this part of the reference's."""
 JUDGED = 0.5
 """Share of the features that must have rows enough before it is said that none of them moved."""
 
 
 def confusions(side: Side) -> dict[str, Confusion]:
     """Labelled predictions of a side per (actual, predicted), by the version that answered."""
-    measures, component = side.measures, side.component
-    found: dict[str, Confusion] = {}
-    for kept, cells in measures.merges("confusion", component, "outcome", measures.series(component, "outcome")):
-        part = measures.value("confusion", kept, cells)
-        assert isinstance(part, Confusion)
-        found[kept.placed.version] = found.get(kept.placed.version, Confusion({})) + part
+    found: dict[str, Confusion] = _by_version(side, "confusion", "outcome", "")
     return found
 
 
 def moments(side: Side, name: str) -> dict[str, Moments]:
     """Moments of a regression by version: of its "target", or of its "absolute" errors."""
-    measures, component = side.measures, side.component
-    found: dict[str, Moments] = {}
-    for kept, cells in measures.merges("moments", component, "error", measures.series(component, "error", name)):
-        part = measures.value("moments", kept, cells)
-        assert isinstance(part, Moments)
-        found[kept.placed.version] = found.get(kept.placed.version, Moments()) + part
+    found: dict[str, Moments] = _by_version(side, "moments", "error", name)
     return found
 
 
-def labels(current: Side, reference: Side) -> tuple[FeatureDrift, drift.Comparison] | None:
-    """The row of the labels; None for a model that has none on either side."""
+def _by_version(side: Side, kind: str, signal: str, name: str) -> Any:
+    """The merges of a signal by version, read once."""
+    if kind + name not in side.kept:
+        measures, component = side.measures, side.component
+        found: dict[str, Any] = {}
+        for kept, cells in measures.merges(kind, component, signal, measures.series(component, signal, name)):
+            part = measures.value(kind, kept, cells)
+            version = kept.placed.version
+            found[version] = found[version] + part if version in found else part
+        side.kept[kind + name] = found
+    return side.kept[kind + name]
+
+
+def labels(current: Side, reference: Side, n: int, before: int) -> tuple[FeatureDrift, drift.Comparison] | None:
+    """The row of the labels of so many rows on each side; None for a model that has none on either."""
     was, there = classes(current, reference)
     if was.layout.values:
         one = drift.compare(was, there)
-        reason = drift_row.why(one) or _still(current)
+        reason = drift_row.why(one) or _still(one, n, before)
         return drift_row.row(drift_row.LABEL, "label drift", one, was, there, reason), one
     now, then = (merged(Moments(), moments(side, "target").values()) for side in (current, reference))
     return _numbers(then, now) if now.n or then.n else None
@@ -70,12 +75,12 @@ def classes(current: Side, reference: Side) -> tuple[Histogram, Histogram]:
     return was, there
 
 
-def _still(side: Side) -> str:
-    """What to know of labels that are not all there yet."""
-    mature = side.measures.mature(side.component)
-    if mature < side.measures.window.until:
-        return "labels of the newest predictions are still arriving"
-    return ""
+def _still(one: drift.Comparison, n: int, before: int) -> str:
+    """What to know of labels that are not all there yet, when fewer have come than in the reference."""
+    if not n or not before or one.n_current * before >= ARRIVED * one.n_reference * n:
+        return ""
+    now, then = min(one.n_current / n, 1.0), min(one.n_reference / before, 1.0)
+    return f"labels are still arriving: {now:.0%} of the rows have theirs, {then:.0%} in the reference"
 
 
 def _numbers(then: Moments, now: Moments) -> tuple[FeatureDrift, drift.Comparison]:

@@ -35,9 +35,8 @@ def service() -> Iterator[Any]:
     for ts, good, scale, seed in ((MIDDLE, 80, 1.5, 1), (BEGIN, 40, 1.0, 2)):
         yield Fact(Series("request_success", component="shop"), ts, Ratio(good, 200))
         yield Fact(Series("availability", component="shop"), ts, Ratio(999, 1000))
-        yield Fact(
-            Series("latency", component="shop"), ts, two_sides.of_numbers(bins.DURATION, slow(5000, seed, scale))
-        )
+        took = two_sides.of_numbers(bins.DURATION, slow(5000, seed, scale))
+        yield Fact(Series("latency", component="shop"), ts, took)
     few = two_sides.of_numbers(bins.DURATION, np.array([60.0, 70.0, 80.0]))
     for ts in (BEGIN, MIDDLE):
         yield Fact(Series("deploy_duration", component="shop"), ts, few)
