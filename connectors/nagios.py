@@ -7,13 +7,17 @@ the JSON CGIs (`url`) a pull sees the newest result of each check, and counts it
 from __future__ import annotations
 
 import glob
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from connectors import _files, _http
-from connectors._nagios import STATUS, Change, Log, Zone, check_of, ended, placed, unplaced
+from connectors._counters import seen
+from connectors._nagios import STATUS, Change, Check, Log, Zone, check_of, ended, placed, unplaced
 from connectors._nagios_cgi import checked, downtimes, result_of, status, take_alerts
 from connectors._nagios_files import (
     KNOWN,
@@ -24,12 +28,14 @@ from connectors._nagios_files import (
     kind_of,
     looked,
     newest,
+    place_of,
     results,
     status_of,
 )
-from tandem import times
+from tandem import place, times
 from tandem.connect import About, Common, Given, Item, Pull, SourceRefused, setting
-from tandem.records import BUCKET, DAY, Covered, Event, Finding, Gap, Page, bucket_of
+from tandem.intervals import union
+from tandem.records import BUCKET, DAY, Covered, Event, Finding, Gap, Page, Series, bucket_of
 
 _ARCHIVE = 7 * DAY
 """Seconds of the archive that are asked for at once."""
@@ -275,19 +281,32 @@ class _Followed:
     def _read(self, item: Item, found: _Files, told: dict[str, list[int]]) -> Iterator[Page]:
         """Count a file from the first line of its last bucket on; that bucket is told again with what came since."""
         mark, last, newest_of = self.kept.get(identity(item), [0, 0, 0])
-        at, first = mark, 0
+        at, come = mark, defaultdict[Check, list[int]](list)
         counted = Counted(self.config.latency, found.log)
         for behind, result in results(item, found.log, found.zone(item), mark):
             if result.ts >= self.pull.until - _SETTLED:
                 break
             if bucket_of(result.ts) > last:
                 mark, last = at, bucket_of(result.ts)
-            at, first, newest_of = behind, first or result.ts, max(newest_of, result.ts)
+            at, newest_of = behind, max(newest_of, result.ts)
+            come[result.check].append(result.ts)
             counted.add(result)
         told[identity(item)] = [mark, last, newest_of]
-        if first:
-            self.covered.append(Covered(first, newest_of + 1))
+        self._vouch(come)
         yield from counted.pages(identity(item))
+
+    def _vouch(self, results_of: Mapping[Check, Sequence[int]]) -> None:
+        """Each result vouches back to the one before it, where that is no longer than two usual intervals away."""
+        spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for check, some in results_of.items():
+            before = self.last.get(place_of(check), 0)
+            known = sorted({*some, *([before] if 0 < before < some[0] else [])})
+            usual = None if len(known) > 1 else every_of(self.config)
+            found = seen(np.asarray(known, dtype=np.int64) * 1000, usual, counter=False, since=some[0])
+            self.last[place_of(check)] = max(before, known[-1])
+            for series in place.series_of(Series("availability", labels=check.labels), self.config.common):
+                spans[series.component] += found
+        self.covered += [Covered(*span, component=name) for name in sorted(spans) for span in union(spans[name])]
 
     def _lost(self, told: Mapping[str, Sequence[int]]) -> None:
         """A file that was taken away: what was written to it after the last pull is missing."""

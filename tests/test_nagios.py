@@ -21,6 +21,7 @@ from tandem import connect, place, template, times
 from tandem.bins import total
 from tandem.config import parse
 from tandem.connect import Common, Given, Pull, Rule, SourceRefused
+from tandem.intervals import union
 from tandem.records import DAY, Event, Histogram, Page, Ratio
 from tests.nagios_server import Look, Nagios, human
 from tests.replay import Answer, Server, serve
@@ -225,8 +226,27 @@ def test_a_file_that_is_taken_away_leaves_a_gap(running: Nagios, tmp_path: Path)
     kept.pull(NOW + 60)
     (gap,) = [gap for page in kept.pages for gap in page.gaps]
     assert NOW - 3100 < gap.since < NOW - 3000
-    assert NOW - 1200 <= gap.until < NOW - 1100
+    assert NOW - 1200 - 120 <= gap.until < NOW - 1100  # one interval before the first line that is there
     assert gap.reason == "a file of performance data was taken away unread"
+
+
+def test_a_stretch_without_checks_is_not_vouched_for(running: Nagios, tmp_path: Path) -> None:
+    """A check vouches for the time since the one before it, however the pulls fall; a silence for nothing."""
+    for n in [*range(20), *range(50, 70)]:
+        running.check("checkout-01", "HTTP", BEGAN + 60 * n, "ok")
+    running.check("ghost-01", "", BEGAN + 10, "up")
+    for pulls in ((BEGAN + 5000,), tuple(range(BEGAN + 200, BEGAN + 5001, 480))):
+        kept = Keeper(configured(path=tmp_path, common={"component": (), "map": RULES}))
+        covered: list[tuple[int, int]] = []
+        for now in pulls:
+            running.write(tmp_path, now)
+            kept.pull(now)
+            told = [one for page in kept.pages for one in page.covered or ()]
+            assert {one.component for one in told} <= {"checkout-api"}
+            covered += [(one.since, one.until) for one in told]
+        assert union(covered) == [
+            (BEGAN - 60, BEGAN + 1140), (BEGAN + 2940, BEGAN + 4140),
+        ]  # fmt: skip
 
 
 def test_a_line_that_is_being_written_waits(running: Nagios, tmp_path: Path) -> None:
