@@ -516,7 +516,7 @@ def detail(name: str, window: Window, now: int = NOW) -> Detail:
         confusion={("genuine", "genuine"): 21_204, ("genuine", "fraud"): 1_340, ("fraud", "genuine"): 2_726,
                    ("fraud", "fraud"): 20_940} if kind == "model" else {},
         segments=segments if kind == "model" else (),
-        quality={"accuracy": 0.912, "precision": 0.94, "recall": 0.885, "f1": 0.911, "roc_auc": {"value": 0.971, "bound": 0.0004},
+        quality={"accuracy": 0.912, "precision": 0.94, "recall": 0.885, "f1": 0.911, "mcc": 0.824, "roc_auc": {"value": 0.971, "bound": 0.0004},
                  "label_coverage": 0.89, "labels": 46_210, "predictions": 51_900} if kind == "model" else None,
         versions=versions(found[3]) if kind == "model" else (), samples=samples(now) if kind == "model" else (),
         distribution=distribution() if kind == "model" else None,
@@ -661,6 +661,10 @@ def answered(context: Any, method: str, path: str, params: Any, headers: Any) ->
     ends = [times.parse(given[name], NOW) for name in ("from", "to")]
     question = explained.Question(Window(*ends), int(given["as_of"]), given["environment"])
     component, signal = given.get("component", "checkout-api"), given.get("signal", "")
+    if "measure" in given:
+        found = detail(component, question.window)
+        why = explained.of_quality(found.quality or {}, found.confusion, "fraud", given["measure"], component, question)
+        return 200, "application/json", orjson.dumps(asdict(why))
     if signal not in OF:
         return 404, "application/json", b'{"error": "there is no such signal."}\n'
     found = cells_of(component, "system" if signal in TARGETS and signal in dict(COLUMNS["system"]) else "model")[

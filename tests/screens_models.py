@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,7 @@ def modelled(name: str, window: Window, now: int) -> Modelled:
         fairness=(Fair("country", "1", tuple(gaps.values()), tuple(fairness.standing(list(gaps.values())))),)
         if gaps else (),
         quality=_quality(window), runs=_runs(now), volume=_volume(window), currency="EUR",
+        errors=judged.errors(SimpleNamespace(config=SimpleNamespace(objectives=())), found),
     )  # fmt: skip
 
 
