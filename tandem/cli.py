@@ -309,12 +309,9 @@ def _serve(config: Config, port: int, browser: bool) -> None:
     with _owned(config, port, page) as owner:
         owning.hold(owner)
         say(f"Tandem is at {page} (stop it with Ctrl-C).")
-        first = not owner.first_done
-        if first:
-            owner.collect(printed.Progress())
+        # First: a module that collecting and the dashboard both import for the first time may be met half made.
         server = importlib.import_module("dashboard.server")
-        if not first:  # what is stored is shown before anything new is read
-            owner.collect(printed.Progress())
+        owner.collect(printed.Progress())
         server.run(owner, port=port, open_browser=browser)
 
 
