@@ -46,6 +46,8 @@ class Answer:
     bound: tuple[int, int] | None = None
     objective_bound: tuple[int, int] | None = None
     slices: int = 0
+    edge: int = 0
+    """Where its look-backs end: at the last bucket that was whole."""
     instead: slo.Verdict | None = None
 
 

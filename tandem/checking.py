@@ -39,6 +39,7 @@ class Checked:
     expected: int | None = None
     exhausts_in: float | None = None
     exhausts_over: str | None = None
+    burn_until: str = ""
     slices: int | None = None
     base: float | None = None
     rules: Sequence[Mapping[str, Any]] = ()

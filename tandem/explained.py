@@ -191,6 +191,8 @@ def _over(objective: Objective | None, number: str, question: Question) -> str:
         return _page(question)
     until = f"ends {times.text(question.window.until)}, as of load {question.as_of}"
     if number.startswith(BURN):
+        if objective.burn_until:
+            until = f"ends {times.text(objective.burn_until)}, as of load {question.as_of}"
         return f"the last {number.removeprefix(BURN)}; {until}"
     return f"the objective's own window, {objective.window}; {until}"
 

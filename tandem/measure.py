@@ -62,12 +62,12 @@ class Measures(Observed):
 
     def answers(self, asked: Sequence[Asked]) -> list[Answer]:
         """The merges of all that is asked, with one read per summary and set of windows."""
-        groups: dict[tuple[str, Lookbacks], list[int]] = {}
+        groups: dict[tuple[str, Lookbacks, int], list[int]] = {}
         for place, one in enumerate(asked):
-            groups.setdefault((one.signal.kind, self.looks(one)), []).append(place)
+            groups.setdefault((one.signal.kind, self.looks(one), self.edge(one)), []).append(place)
         found: dict[int, Answer] = {}
-        for (kind, looks), places in groups.items():
-            found.update(zip(places, self._group(kind, looks, [asked[place] for place in places]), strict=True))
+        for (kind, looks, edge), places in groups.items():
+            found.update(zip(places, self._group(kind, looks, edge, [asked[n] for n in places]), strict=True))
         for place, one in enumerate(asked):
             if one.stepwise:
                 slices.count(self, found[place])
@@ -82,20 +82,20 @@ class Measures(Observed):
             return plain
         return lookbacks.of(one.objective, one.window, self.end)
 
-    def _group(self, kind: str, looks: Lookbacks, asked: Sequence[Asked]) -> list[Answer]:
-        windows = self._windows(looks)
-        apart = [len(self._sources(one)) > 1 or self.edge(one) < self.end or self._is_corrected(one, windows)
-                 for one in asked]  # fmt: skip
+    def _group(self, kind: str, looks: Lookbacks, edge: int, asked: Sequence[Asked]) -> list[Answer]:
+        windows = self._windows(looks, edge)
+        apart = [len(self._sources(one)) > 1 or self._is_corrected(one, windows) for one in asked]
         ids = {kept.id for one, mixed in zip(asked, apart, strict=True) if not mixed
                for kept in self.series(one.component, one.signal.name)}  # fmt: skip
         merges = self.reader.totals(kind, sorted(ids), windows)
-        mixes = iter(self._mixed(kind, windows, looks, [one for one, mixed in zip(asked, apart, strict=True) if mixed]))
+        mixes = iter(self._mixed(kind, windows, [one for one, mixed in zip(asked, apart, strict=True) if mixed]))
         witnesses = self._witnessed(kind, asked)
         answers = []
         for one, mixed in zip(asked, apart, strict=True):
             some = self.series(one.component, one.signal.name)
             values = next(mixes) if mixed else [self._merge(kind, some, merges, n) for n in range(len(windows))]
             answer = self._answer(one, looks, windows, values, next(iter(self._sources(one)), 0))
+            answer.edge = edge
             answer.witnesses = [(number, self._merge(kind, self._of(one, number), witnesses, 0))
                                 for number in self._sources(one)[1:]]  # fmt: skip
             answers.append(answer)
@@ -110,10 +110,10 @@ class Measures(Observed):
         """The series of what is asked that one source has."""
         return [kept for kept in self.series(one.component, one.signal.name) if kept.placed.source == number]
 
-    def _windows(self, looks: Lookbacks) -> list[Span]:
+    def _windows(self, looks: Lookbacks, edge: int) -> list[Span]:
         """The page's window, the objective's, its burn windows, the period before, and the page's as it is judged."""
         page = (self.window.since, self.window.until)
-        burns = [(self.end - width, self.end) for width in looks.burns]
+        burns = [(edge - width, edge) for width in looks.burns]
         before = [looks.before] if looks.before is not None else []
         again = [page] if self.corrections else []
         return [page, (looks.since, self.end), *burns, *before, *again]
@@ -136,17 +136,17 @@ class Measures(Observed):
         return all(n in self.configured and self.configured[n].common.combine == "sum" for n in sources)
 
     def edge(self, one: Asked) -> int:
-        """Where the look-backs of rules end: at the window's end, or where labels or a late source leave off.
+        """Where the look-backs of rules end: at the last bucket that is whole, or where labels leave off.
 
-        What has not come yet is neither good nor bad: an alert is frozen there, not cleared.
+        What has not come yet is neither good nor bad: a bucket that is still being filled would clear every rule with
+        a short window, and a source that falls silent freezes its alerts.
         """
         end = self.end
         if one.signal.name in ("outcome", "error", "fairness"):
             end = min(end, self.mature(one.component))
-        sources = self._sources(one)
-        if sources and all(map(self.late, sources)):
-            end = min(end, max(map(self.seen_until, sources)) // BUCKET * BUCKET or end)
-        return end
+        seen = max(map(self.seen_until, self._sources(one)), default=0)
+        width = max(BUCKET, one.signal.width)
+        return min(end, seen or end) // width * width
 
     def _is_corrected(self, one: Asked, windows: Sequence[Span]) -> bool:
         out = self.left_out(one.component, one.signal.name)
@@ -154,14 +154,12 @@ class Measures(Observed):
 
     # -- merging
 
-    def _mixed(
-        self, kind: str, windows: list[Span], looks: Lookbacks, asked: Sequence[Asked]
-    ) -> list[list[Value | None]]:
+    def _mixed(self, kind: str, windows: list[Span], asked: Sequence[Asked]) -> list[list[Value | None]]:
         """Per window the sum over what each source counts: the first in order that covered it, never two.
 
         What is read over the same stretches is read at once.
         """
-        plans = [self._plan(one, windows, looks) for one in asked]
+        plans = [self._plan(one, windows) for one in asked]
         wanted: dict[tuple[Span, ...], set[int]] = {}
         for plan in plans:
             for series, stretches in plan:
@@ -169,20 +167,16 @@ class Measures(Observed):
         merges = {spans: self.reader.totals(kind, sorted(ids), spans) for spans, ids in wanted.items()}
         return [[self._mix(kind, plan, merges, place) for place in range(len(windows))] for plan in plans]
 
-    def _plan(self, one: Asked, windows: list[Span], looks: Lookbacks) -> list[tuple[list[Kept], list[list[Span]]]]:
+    def _plan(self, one: Asked, windows: list[Span]) -> list[tuple[list[Kept], list[list[Span]]]]:
         """For each source its series, and the stretches of each window that it counts for.
 
-        Burn windows end at the edge; the page's own window alone stays whole where something was left out.
+        The page's own window alone stays whole where something was left out.
         """
-        back = self.end - self.edge(one)
-        burns = range(2, 2 + len(looks.burns))
-        spans = [(low - back, high - back) if place in burns else (low, high)
-                 for place, (low, high) in enumerate(windows)]  # fmt: skip
-        owned = self.owned(one, min(low for low, _ in spans), max(high for _, high in spans))
+        owned = self.owned(one, min(low for low, _ in windows), max(high for _, high in windows))
         out = self.left_out(one.component, one.signal.name)
         return [
-            (self._of(one, number), [subtract(overlap(owns, *span), out if place else [])
-                                     for place, span in enumerate(spans)])
+            (self._of(one, number), [subtract(overlap(owns, *window), out if place else [])
+                                     for place, window in enumerate(windows)])
             for number, owns in owned.items()
         ]  # fmt: skip
 

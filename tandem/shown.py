@@ -74,6 +74,8 @@ class Objective:
     exhausts_in: float | None = None
     """Seconds until the budget is gone, if it burns as over `exhausts_over`; 0 when it is, None when nothing burns."""
     exhausts_over: str = ""
+    burn_until: int = 0
+    """Where the look-backs of its burn rates end: at the last bucket that was whole, or where labels leave off."""
     slices: int = 0
     """The width in seconds of the slices that `good` and `total` count; 0 where they count what happened."""
     base: float | None = None

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cache, lru_cache
 from typing import Any
 
-from tandem import price, slo, wording
+from tandem import price, slo, times, wording
 from tandem.measure import NONE, Answer, Measures, rules
 from tandem.objectives import Objective as Promise
 from tandem.records import BUCKET
@@ -36,6 +36,7 @@ def objective(answer: Answer) -> Objective | None:
         burn=_burns(answer, target, base), good=good, total=total, since=answer.looks.since,
         length=answer.looks.length, calendar=given.calendar if given else "", expected=answer.expected,
         coverage=answer.objective_coverage, exhausts_in=seconds, exhausts_over=over, slices=answer.slices,
+        burn_until=answer.edge,
         base=float(base) if base else None, rules=_rules(answer, target, evidence, base),
         remarks=_remarks(answer, target, base), noticed=_noticed(answer, target, evidence, base),
         corrected=answer.corrected, bound=answer.objective_bound,
@@ -164,6 +165,7 @@ def json(one: Objective) -> dict[str, Any]:
         "expected": one.expected,
         "exhausts_in": one.exhausts_in,
         "exhausts_over": one.exhausts_over or None,
+        "burn_until": times.text(one.burn_until),
         "slices": one.slices or None,
         "base": one.base,
         "rules": [asdict(rule) for rule in one.rules],

@@ -338,7 +338,7 @@ SHAPE = {
     "quality": {"task", "predictions", "labels", "label_coverage", "accuracy", "precision", "recall", "f1", "averaging",
                 "roc_auc", "mae", "rmse", "bias", "r2"},
     "objective": {"name", "target", "window", "budget_left", "events_left", "good", "total", "burn",
-                  "coverage", "expected", "exhausts_in", "exhausts_over", "slices", "base", "rules", "remarks",
+                  "coverage", "expected", "exhausts_in", "exhausts_over", "slices", "burn_until", "base", "rules", "remarks",
                   "noticed", "corrected", "bound"},
     "versions": {"version", "created", "run", "commit", "data_version", "aliases"},
     "samples": {"name", "value", "step", "ts", "run", "version", "source", "stage"},

@@ -19,7 +19,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from click.testing import CliRunner, Result
 
-from tandem import api, checking, collect, report, slo, verdicts
+from tandem import api, checking, collect, report, slo, times, verdicts
 from tandem import config as configuration
 from tandem.cli import main
 from tandem.config import Component, Objective
@@ -90,7 +90,8 @@ def test_every_objective_is_judged_over_its_own_window_and_the_worst_comes_first
         "component": "bad", "name": "bad request_success", "signal": SIGNAL, "target": 0.99, "window": "7d",
         "good": 10_800, "total": 12_000, "value": 0.9, "budget_left": -9.0, "burn": {}, "state": "breached",
         "why": "burning", "events_left": -1080.0, "coverage": 1.0, "expected": None, "exhausts_in": 0.0,
-        "exhausts_over": None, "slices": None, "base": None, "remarks": [], "corrected": 0, "bound": None,
+        "exhausts_over": None, "slices": None, "burn_until": times.text(NOW),
+        "base": None, "remarks": [], "corrected": 0, "bound": None,
         "noticed": bad["noticed"],
     }  # fmt: skip
     mute = by_component(found)["mute"]

@@ -569,6 +569,27 @@ def test_an_alert_is_frozen_and_not_cleared_when_its_source_falls_silent(shop: S
     assert found.objective == (10**6 + 40 * len(facts), 10**6 + 100 * len(facts))
 
 
+@pytest.mark.parametrize("seconds", [1, 120, 299])
+def test_a_bucket_that_is_being_filled_clears_no_rule(shop: Shop, seconds: int) -> None:
+    """Two minutes into a bucket of which nothing came yet, the last 5 minutes are those before it."""
+    now = NOW + seconds
+    shop.say(*(requests(ts, 40, 100) for ts in range(NOW - 2 * DAY, NOW, BUCKET)), covered=[
+        Covered(NOW - 30 * DAY, now)])  # fmt: skip
+    found = shop.answer(aim(target=Fraction("0.9")), end=now, now=now)
+    assert (found.burns[300], found.burns[3600]) == ((40, 100), (480, 1200))
+    assert standing.objective(found).burn_until == NOW
+    assert verdict(found).why == "burning"
+
+
+def test_look_backs_of_what_is_counted_by_the_hour_hold_whole_hours(shop: Shop) -> None:
+    hour = NOW // HOUR * HOUR
+    assert hour < NOW, "the moment lies inside an hour"
+    shop.say(*(requests(hour - n * HOUR, 9, 10, "judge", "drift") for n in range(1, 60)))
+    found = shop.answer(aim("drift", component="judge"))
+    assert [found.burns[seconds][1] for seconds in (300, 3600, 21600, 86400)] == [0, 10, 60, 240]
+    assert found.edge == hour
+
+
 # -- both sides alike
 
 
