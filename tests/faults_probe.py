@@ -39,11 +39,11 @@ MEANS = {
 
 
 def good(asked: Asked) -> Answer:
-    return Answer("all is fine")
+    return Answer(f"{'':30}all is fine")
 
 
 def config(url: str) -> probe.Config:
-    checks = [probe.Check(f"c{n}", f"{url}/{n}", timeout=0.4, expect_text="fine") for n in range(6)]
+    checks = [probe.Check(f"c{n}", f"{url}/{n}", timeout=0.8, expect_text="fine") for n in range(6)]
     return probe.Config(Common("probe", "uptime", every=30), check=tuple(checks))
 
 

@@ -39,7 +39,7 @@ def config(*checks: probe.Check, every: int = 30, **more: Any) -> probe.Config:
 
 
 def check(url: str, component: str = "shop", **more: Any) -> probe.Check:
-    return probe.Check(component, url, **{"timeout": 2.0, **more})
+    return probe.Check(component, url, **{"timeout": 9.0, **more})
 
 
 def looked(given: probe.Config, now: int = TICK, **more: Any) -> Page:
@@ -294,8 +294,8 @@ def test_a_slow_check_holds_no_other_up(server: Server) -> None:
     with bad.serving(bad.silent) as port:
         begun = time.monotonic()
         slow = [check(f"http://127.0.0.1:{port}", f"slow{n}", timeout=1.0) for n in range(20)]
-        page = looked(config(*slow, *[check(server.url, f"fast{n}") for n in range(20)]))
-    assert time.monotonic() - begun < 3
+        page = looked(config(*slow, *[check(server.url, f"fast{n}", timeout=9.0) for n in range(20)]))
+    assert time.monotonic() - begun < 8, "twenty one after the other would take twenty seconds"
     found = values(page)
     assert all(found[f"fast{n}", "availability", ""] == Ratio(1, 1) for n in range(20))
     assert all(found[f"slow{n}", "availability", "result=slow first byte"] == Ratio(0, 1) for n in range(20))
@@ -316,11 +316,11 @@ def test_a_pull_that_is_told_to_stop_waits_for_nothing() -> None:
         raise SourceDown("stopped.")
 
     with bad.serving(bad.silent) as port, serve(good) as server:
-        slow = [check(f"http://127.0.0.1:{port}", f"c{n}", timeout=2.0) for n in range(30)]
+        slow = [check(f"http://127.0.0.1:{port}", f"c{n}", timeout=9.0) for n in range(30)]
         begun = time.monotonic()
         with pytest.raises(SourceDown):
             looked(config(check(server.url), *slow), progress=stop)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 5
 
 
 def test_the_owner_looks_at_every_tick_while_other_sources_hang(tmp_path: Path, server: Server) -> None:
