@@ -105,7 +105,7 @@ def late(asked: Asked, good: Answer) -> Answer:
 @faults.register("elasticsearch")
 def case() -> faults.Case:
     alerts = [incident("i1", T0 + 600, T0 + 900, "recovered"), incident("i2", T0 + 3600, None, "active")]
-    server = Elastic(requests(400) + alerts, QUERIES, TYPES, max_buckets=1500)
+    server = Elastic(requests(250) + alerts, QUERIES, TYPES, max_buckets=1500)
     kept: list[Answer] = []
 
     def answer(asked: Asked) -> Answer:
@@ -116,11 +116,13 @@ def case() -> faults.Case:
         return kept[-2] if len(kept) > 1 and _buckets(kept[-2]) and _buckets(good) else good
 
     until = T0 + HOURS * 3600
+    still = Event("incident", "i2", T0 + 3600, outcome="open")
     return faults.Case(
         module=elasticsearch,
         config=own,
         answer=answer,
-        pull=Pull(T0, until, until, first=True, open=(Event("incident", "i2", T0 + 3600, outcome="open"),)),
+        # One page is refused as too large, then smaller ones follow.
+        pull=Pull(T0, until, until, first=True, state={"buckets": 3000}, open=(still,)),
         paging={
             "repeated page": repeated, "missing bucket": missing, "reordered page": reordered,
             "failed shard": partial, "timed out": late,
