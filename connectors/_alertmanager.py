@@ -131,11 +131,13 @@ class Objects:
             return
         outcome = self.outcome(word)
         over = outcome != "open" and end >= start
+        # Nobody comes back to a file: a silence that is active in it ends when it was planned to.
+        known = over or (self.until is None and end > start)
         event = Event(
             "maintenance",
             _text(raw, "id"),
             start,
-            ended=end if over else None,
+            ended=end if known else None,
             outcome=outcome,
             actor=_text(raw, "createdBy"),
             title=comment,

@@ -26,6 +26,8 @@ from tandem.records import BUCKET, Covered, Event, Finding, Gap, Page, bucket_of
 _PIECE = 1000
 _FRESH = 300
 """Seconds after a start of Alertmanager in which alerts may not have been sent to it again."""
+_STATED = 1800
+"""Seconds within which Prometheus says again of an alert that it fires."""
 _RUNS = 2000
 """Alerts that are remembered between two pulls; forgetting costs requests, never an incident."""
 _ALERT = (re.compile(rb'"startsAt"\s*:'), re.compile(rb'"fingerprint"\s*:'), re.compile(rb'"alertname"\s*:'))
@@ -320,9 +322,18 @@ class _Reading:
                                                     revision=2 * self.pull.until)  # fmt: skip
                 objects.remark("an alert was listed before Prometheus stored its first sample; it is counted once")
             else:
-                after = {"ended_after": times.text(self.memory.polled)} if self.memory.polled else {}
-                self.incidents[event.key] = ended(event, self.pull.until - 1, self.config, **after)
-                objects.remark("an alert ended between two pulls; the time of the later one is taken")
+                self._ended(event, objects)
+
+    def _ended(self, event: Event, objects: Objects) -> None:
+        """End an incident that nobody knows any more: now, or where the last pull had not seen it when it was known."""
+        stated, polled = event.revision // 2, self.memory.polled
+        if polled and stated < polled - _STATED:
+            self.incidents[event.key] = ended(event, stated, self.config)
+            objects.remark("an alert was over before the last pull; it ends when it was last said to fire")
+            return
+        after = {"ended_after": times.text(polled)} if polled else {}
+        self.incidents[event.key] = ended(event, self.pull.until - 1, self.config, **after)
+        objects.remark("an alert ended between two pulls; the time of the later one is taken")
 
     def _began(self) -> int:
         """When Alertmanager started, epoch seconds; 0 where it does not say."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,7 @@ class _Files:
                 events[event.kind, event.key] = event
         for event in [*self.log.problems(), *self.log.maintenance()]:
             events[event.kind, event.key] = event
-        told = [one for event in events.values() for one in _placed(event, self.config.common)]
+        told = [_planned(one) for event in events.values() for one in _placed(event, self.config.common)]
         yield Page(told, covered=(), findings=[*self.log.findings(name), *self.clock(name)])
 
     def clock(self, where: str) -> list[Finding]:
@@ -218,6 +218,13 @@ class _Files:
 def every_of(config: Config) -> int:
     """Seconds for which the newest result of a check is one of now."""
     return max(config.common.every, BUCKET)
+
+
+def _planned(event: Event) -> Event:
+    """A downtime that goes on at the end of a file ends when it was planned to: nobody comes back to the file."""
+    planned = dict(event.labels).get("planned_end", "")
+    is_open = event.kind == "maintenance" and event.outcome == "open"
+    return replace(event, ended=max(times.iso(planned), event.ts)) if is_open and planned else event
 
 
 def _placed(event: Event, common: Common) -> list[Event]:

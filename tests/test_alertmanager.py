@@ -279,6 +279,20 @@ def test_a_pull_that_comes_late_is_a_gap(monitoring: Monitoring, server: Server)
     assert [(one.since, one.until) for one in late.covered or ()] == [(NOW + 3300, NOW + 3600)]
 
 
+def test_an_old_file_does_not_make_an_incident_last_until_today(monitoring: Monitoring, server: Server) -> None:
+    """An exported alert that fired then and is not listed now was over before: it ends when it was known last."""
+    for history in (True, False):
+        kept = Keeper(configured(server, history=history), monitoring)
+        kept.pull(NOW)
+        (old,) = events(parsed(HERE / "v2_alerts.json"))[:1]
+        aged = replace(old, key="old", ts=NOW - 30 * DAY, revision=2 * (NOW - 30 * DAY + 600) + 1)
+        kept.events["incident", "old"] = aged
+        kept.pull(NOW + 300)
+        assert (kept.events["incident", "old"].ended, kept.events["incident", "old"].outcome) == (
+            NOW - 30 * DAY + 600, "bad",
+        )  # fmt: skip
+
+
 def test_alertmanagers_own_restart_ends_nothing(monitoring: Monitoring, server: Server) -> None:
     """It comes back without alerts, until Prometheus sends them again."""
     monitoring.fire("Down", NOW - 100, job="checkout")
@@ -487,6 +501,10 @@ def test_silences_of_amtool_are_maintenance(monitoring: Monitoring, tmp_path: Pa
     assert alertmanager.recognise(item(file, Given()))
     (event,) = events(parsed(file))
     assert (event.kind, event.ts, event.ended, event.outcome) == ("maintenance", NOW - 600, NOW - 450, "good")
+    monitoring.now = NOW - 500.0
+    file.write_text(json.dumps([monitoring._silence(monitoring.silences["s1"])]))
+    (active,) = events(parsed(file))
+    assert (active.ended, active.outcome) == (NOW - 450, "open"), "nobody comes back to a file: it ends as planned"
 
 
 @pytest.mark.parametrize(

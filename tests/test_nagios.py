@@ -627,6 +627,7 @@ def test_captured_downtimes_have_begun_or_are_left_out() -> None:
     assert (event.kind, event.ts, event.actor, event.title, event.outcome) == (
         "maintenance", 1795273857, "ada", "new disks", "open",
     )  # fmt: skip
+    assert event.ended == 1795273897, "nobody comes back to a file, so it ends as it was planned"
 
 
 def test_captured_alerts_give_the_incidents_of_the_log() -> None:
