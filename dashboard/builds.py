@@ -93,8 +93,9 @@ def show_deployments(view: View, found: Delivered, more: str = "") -> None:
     fates = [fate for part in found.parts for fate in part.fates]
     title = "Deployments and promotions" if len(found.parts) != 1 else "Deployments"
     title = "Promotions" if len(found.parts) == 1 and found.parts[0].kind == "model" else title
-    never = sum(part.now.never_ran for part in found.parts)
-    said = f"{text.plural(len(fates) - never, 'change')} in this window" + (f" · {never} never ran" if never else "")
+    never, waiting = (sum(getattr(part.now, name) for part in found.parts) for name in ("never_ran", "unfinished"))
+    said = f"{text.plural(len(fates) - never - waiting, 'change')} in this window"
+    said += (f" · {never} never ran" if never else "") + (f" · {waiting} not running yet" if waiting else "")
     inside = section(title, said, more=more) + change_table(
         found.parts, view.zone, FEW if more or view.narrow else MANY
     )
