@@ -29,6 +29,8 @@ def exposition(loads: int, sources: Sources, shown: Sequence[Mapping[str, Any]],
         *_family("tandem_objective_target_ratio", "Target share of good.", _each(shown, "target")),
         *_family("tandem_objective_budget_left_ratio", "Share of the error budget left; below 0 it is overspent.",
                  _each(shown, "budget_left")),
+        *_family("tandem_product_budget_left_ratio",
+                 "Share of the budget left of what a service and its model promise together.", _together(shown)),
         *_family("tandem_objective_burn_rate", "How many times too fast the budget is spent.", _burns(shown)),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -44,6 +46,14 @@ def _objectives(shown: Sequence[Mapping[str, Any]]) -> Iterator[tuple[dict[str, 
 
 def _each(shown: Sequence[Mapping[str, Any]], key: str) -> Iterator[tuple[Labels, float]]:
     yield from ((labels, found[key]) for labels, found in _objectives(shown) if found[key] is not None)
+
+
+def _together(shown: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Labels, float]]:
+    """Each pair once, though both of its components tell of it."""
+    told = {(one["product"], one["service"], one["model"]): one["budget_left"]
+            for part in shown for one in part["joint"] if one["budget_left"] is not None}  # fmt: skip
+    yield from (({"product": product, "service": service, "model": model}, left)
+                for (product, service, model), left in told.items())  # fmt: skip
 
 
 def _burns(shown: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Labels, float]]:

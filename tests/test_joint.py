@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem import collect, joint, report
+from tandem import collect, joint, metrics, report
 from tandem.bins import Layout
 from tandem.config import Component, Objective
 from tandem.objectives import Product
@@ -140,6 +140,14 @@ def test_no_labels_yet_is_not_a_half_that_holds(context: Any, tmp_path: Path) ->
         [one] = report.overview(SimpleNamespace(config=known, store=store), Window(NOW - DAY, NOW), now=NOW).rows
     assert (one.joint.state, one.joint.why) == ("unknown", "no labels yet")
     assert one.joint.reason.endswith("(judge outcome)")
+
+
+def test_metrics_tell_of_each_pair_once(context: Any) -> None:
+    told = report.listing(context, Window(NOW - DAY, NOW), now=NOW)
+    sources = report.sources(context, Window(NOW - DAY, NOW), now=NOW)
+    lines = [line for line in metrics.exposition(1, sources, told, NOW).splitlines() if "product_budget" in line]
+    pair = '{product="shop",service="api",model="judge"}'
+    assert lines[2:] == [f"tandem_product_budget_left_ratio{pair} {row(context).joint.budget_left}"]
 
 
 def test_pages_and_json_say_the_same_of_both(context: Any) -> None:
