@@ -220,8 +220,7 @@ def _row(found: Pair, signal: str, name: str) -> tuple[FeatureDrift, drift.Compa
     """One feature's row, still without its verdict."""
     key = signal, name
     mine, theirs, reason = _both(found, key)
-    spread = _deviation(found, key, theirs)
-    compared = drift.compare(theirs, mine, spread)
+    compared = drift.compare(theirs, mine, *_spread(found, key, theirs))
     feature, kind = (name, "data drift") if signal == "feature" else (
         drift_row.PREDICTION if signal == "prediction" else drift_row.SCORE, "prediction drift")  # fmt: skip
     return drift_row.row(feature, kind, compared, theirs, mine, reason or drift_row.why(compared)), compared
@@ -272,14 +271,14 @@ def _changed(stored: Reference | None) -> str:
     return f"bins changed on {times.text(stored.made)[:10]}"
 
 
-def _deviation(found: Pair, key: Key, reference: Histogram) -> float | None:
-    """The reference's standard deviation: exact of a stored one, else from the bins, corrected by a stored one's."""
+def _spread(found: Pair, key: Key, reference: Histogram) -> tuple[float | None, float]:
+    """The reference's standard deviation where it is stored exactly, and how a stored one corrects that of its bins."""
     stored = found.references.get(key)
     if stored is None or stored.deviation is None or reference.layout != stored.histogram.layout:
-        return None
+        return None, 1.0
     if found.reference.stored:
-        return stored.deviation
-    return drift.deviation(reference, drift.tail_of(stored.histogram, stored.deviation))
+        return stored.deviation, 1.0
+    return None, drift.tail_of(stored.histogram, stored.deviation)
 
 
 def _remarks(found: Pair) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -96,11 +96,11 @@ class _Shape:
         return _roughness(self.counts, at, self.deviation)
 
 
-def compare(reference: Histogram, current: Histogram, deviation: float | None = None) -> Comparison:
+def compare(reference: Histogram, current: Histogram, deviation: float | None = None, tail: float = 1.0) -> Comparison:
     """All measures between two histograms, on the bins they share; missing values are left out.
 
-    `deviation`: the reference's population standard deviation where it is known; else it is read from the bins (see
-    `deviation`). Raises NoSharedEdge.
+    `deviation`: the reference's population standard deviation where it is known; else it is read from the bins, and
+    corrected by `tail` (see `deviation` and `tail_of`). Raises NoSharedEdge.
     """
     reference, current = aligned(reference, current)
     places = _columns(reference, current)
@@ -108,7 +108,7 @@ def compare(reference: Histogram, current: Histogram, deviation: float | None = 
     n, m = total(reference), total(current)
     if not n or not m:
         return Comparison(kind, n, m)
-    shape = _shape(reference, places, deviation)
+    shape = _shape(reference, places, deviation, tail)
     counts, sums = _row(current.counts, places), _row(current.sums, places)
     p, q = _smoothed(shape.counts, counts)
     effect, floor = _effect(shape, counts, sums)
@@ -152,9 +152,9 @@ def tail_of(h: Histogram, exact: float) -> float:
 
     Another histogram on these bins whose deviation nobody knows has about the same shape inside them.
     """
-    places = _columns(h, h)
-    inner = _shape(h, places).within
-    outer = exact**2 - _shape(h, places, None, 0.0).deviation ** 2
+    shape = _shape(h, _columns(h, h))
+    inner = shape.within
+    outer = exact**2 - (shape.deviation**2 - inner)
     return outer / inner if inner > 0 and outer > 0 else 1.0
 
 
@@ -260,7 +260,7 @@ def _shape(reference: Histogram, places: tuple[int, ...], known: float | None = 
     counts = _row(reference.counts, places)[0]
     if layout.kind == "categories" or not counts.any():
         return _Shape(counts, None, None, 1.0, (False, False), 0.0, 0.0)
-    grid = _grid(layout, places)
+    grid, opened = _grid(layout, places)
     scale = 1.0 if layout.digits is None else float(f"1e{-layout.digits}")
     means = None
     middles = (grid[:-1] + grid[1:]) / 2
@@ -268,20 +268,24 @@ def _shape(reference: Histogram, places: tuple[int, ...], known: float | None = 
         sums = _row(reference.sums, places)[0]
         means = np.where(counts > 0, sums / np.maximum(counts, 1) * scale, middles)
     at = middles if means is None else means
-    opened = (math.isinf(bounds(layout, places[0])[0]), math.isinf(bounds(layout, places[-1])[1]))
     between, within = _variances(counts / counts.sum(), at, grid, opened)
     deviation = math.sqrt(max(between + tail * within, 0.0)) if known is None else known
     return _Shape(counts, grid, means, scale, opened, deviation, within)
 
 
-def _grid(layout: Layout, places: tuple[int, ...]) -> Array:
-    """The bounds of consecutive columns; an open bin has no width, the bin of zeros reaches to the next one."""
+@lru_cache(maxsize=1024)
+def _grid(layout: Layout, places: tuple[int, ...]) -> tuple[Array, tuple[bool, bool]]:
+    """The bounds of consecutive columns, and whether the outer ones are open.
+
+    An open bin has no width, the bin of zeros reaches to the next one.
+    """
     lows, highs = zip(*(bounds(layout, place) for place in places), strict=True)
     grid = np.array([*lows, highs[-1]], dtype=np.float64)
+    opened = math.isinf(lows[0]), math.isinf(highs[-1])
     finite = grid[np.isfinite(grid)]
     if not finite.size:
-        return np.zeros_like(grid)
-    return np.clip(grid, finite[0], finite[-1])
+        return np.zeros_like(grid), opened
+    return np.clip(grid, finite[0], finite[-1]), opened
 
 
 def _variances(shares: Array, means: Array, grid: Array, opened: tuple[bool, bool]) -> tuple[float, float]:
