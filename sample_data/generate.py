@@ -6,7 +6,15 @@ import shutil
 import sys
 from pathlib import Path
 
-from sample_data import github_export, junit_export, mlflow_export, prediction_logs, prometheus_export, story
+from sample_data import (
+    github_export,
+    junit_export,
+    mlflow_export,
+    prediction_logs,
+    prometheus_export,
+    story,
+    watching_export,
+)
 
 HERE = Path(__file__).parent
 
@@ -16,9 +24,9 @@ def generate(folder: Path) -> None:
     files = folder / "files"
     if files.exists():
         shutil.rmtree(files)
-    for export in (prometheus_export, github_export, junit_export, mlflow_export, prediction_logs):
+    for export in (prometheus_export, github_export, junit_export, mlflow_export, prediction_logs, watching_export):
         export.write(files)
-    (folder / "truth.toml").write_text(story.truth(), encoding="utf-8", newline="\n")
+    (folder / "truth.toml").write_text(story.truth() + "\n" + watching_export.truth(), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,9 @@ def test_the_company() -> None:
 
 def test_the_config_is_accepted_and_every_model_has_a_promise_of_its_own() -> None:
     loaded = tandem_config.load(HERE / "tandem.toml")
-    assert len(loaded.sources) == 15
+    assert {source.common.connector for source in loaded.sources} == {
+        "github", "junit", "mlflow", "nagios", "pagerduty", "predictions", "prometheus", "statuspage",
+    }  # fmt: skip
     assert {one.name for one in loaded.components if one.kind == "model"} <= {
         one.component for one in loaded.objectives
     }
@@ -311,3 +313,34 @@ def test_most_deployments_are_of_a_commit_that_was_built_before(repository: str)
     assert len(known) > 0.8 * len(made)
     assert all(built[one["sha"]] < one["created_at"] for one in known)
     assert len({one["sha"] for one in made if one["task"] == "deploy"}) == sum(one["task"] == "deploy" for one in made)
+
+
+def _packed(name: str) -> dict:
+    return json.loads(gzip.decompress((FILES / name).read_bytes()))
+
+
+def test_incidents_and_planned_work_are_those_of_the_truth() -> None:
+    incidents = _packed("pagerduty/incidents.json.gz")["incidents"]
+    log = _packed("pagerduty/log_entries.json.gz")["log_entries"]
+    answered = {one["incident"]["id"]: one["created_at"] for one in log if one["type"] == "acknowledge_log_entry"}
+    said = [(one["service"]["summary"], one["created_at"], answered[one["id"]], one.get("resolved_at"))
+            for one in incidents]  # fmt: skip
+    assert [tuple(t if t is None or isinstance(t, str) else t.strftime("%Y-%m-%dT%H:%M:%SZ") for t in
+                  (one["component"], one["created"], one["acknowledged"], one.get("resolved")))
+            for one in TRUTH["incident"]] == said  # fmt: skip
+    [planned] = _packed("pagerduty/maintenance_windows.json.gz")["maintenance_windows"]
+    [true] = TRUTH["maintenance"]
+    assert pd.Timestamp(planned["start_time"]) == true["start"]
+    assert pd.Timestamp(planned["end_time"]) == true["end"]
+    assert [one["summary"] for one in planned["services"]] == [true["component"]]
+
+
+def test_the_second_pair_of_eyes_saw_the_same_outage() -> None:
+    lines = gzip.decompress((FILES / "nagios/service-perfdata.gz").read_bytes()).decode().splitlines()
+    looks = [dict(part.split("::", 1) for part in line.split("\t")) for line in lines]
+    down = [int(look["TIMET"]) for look in looks if look["SERVICESTATE"] == "CRITICAL"]
+    event = EVENTS["outage"]
+    assert len(down) == 4
+    assert event["start"].timestamp() <= min(down) < max(down) < event["end"].timestamp()
+    gap = EVENTS["scrape-gap"]
+    assert any(gap["start"].timestamp() < int(look["TIMET"]) < gap["end"].timestamp() for look in looks)
