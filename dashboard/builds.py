@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from dashboard import component, element, frame, reading, text
@@ -35,7 +33,7 @@ def show(view: View) -> None:
     with right, frame.panel(view, "Deployments"):
         show_deployments(view, found, more=link(view.link("delivery"), "its five delivery metrics"))
     with frame.panel(view, "Flaky tests and builds"):
-        show_flaky(view, found.flaky)
+        show_flaky(view, found)
 
 
 def show_runs(view: View, runs: Runs, side: Side) -> None:
@@ -102,15 +100,16 @@ def show_deployments(view: View, found: Delivered, more: str = "") -> None:
     element.show(f'<div class="x-panel">{inside}{unrelated(found.links)}</div>', "deployments")
 
 
-def show_flaky(view: View, found: Sequence[Flaky]) -> None:
+def show_flaky(view: View, delivered: Delivered) -> None:
     """Tests and jobs that passed and failed on one commit; heads sort, the magnifier searches."""
+    found, since = delivered.flaky, text.day(delivered.flaky_since, view.zone)
     if not found:
-        why = "No test and no build both failed and passed on one commit in this window."
+        why = f"No test and no build both failed and passed on one commit since {since}."
         component.nothing("Flaky tests and builds", why, "flaky")
         return
     on = sum(one.listed for one in found)
-    said = (f"passed and failed on the same commit · {on} on the list; one leaves it after 14 quiet days or, a test, "
-            "after 5 passes in a row · heads sort, the magnifier searches")  # fmt: skip
+    said = (f"passed and failed on the same commit, since {since} · {on} on the list; one leaves it after 14 quiet "
+            "days or, a test, after 5 passes in a row · heads sort, the magnifier searches")  # fmt: skip
     with st.container(border=True):
         frame.heading(view, "Flaky tests and builds", said)
         rows = [_row(one) for one in found]

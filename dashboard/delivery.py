@@ -36,7 +36,7 @@ def show(view: View) -> None:
     with frame.panel(view, "Deployments and promotions"):
         builds.show_deployments(view, found)
     with frame.panel(view, "Flaky tests and builds"):
-        builds.show_flaky(view, found.flaky)
+        builds.show_flaky(view, found)
 
 
 def _metrics(view: View, found: Delivered, side: Side) -> None:

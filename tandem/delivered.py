@@ -105,6 +105,8 @@ class Delivered:
     """What corrections name and was not found among what was read, where all components were asked for."""
     since: int = 0
     """From when changes were read."""
+    flaky_since: int = 0
+    """From when flakes were counted."""
 
 
 def delivered(
@@ -123,7 +125,7 @@ def delivered(
         links=tuple(link for link in found.links if window.since <= link.at < window.until),
         flaky=tuple(flakes(measures, [one.name for one in components])), rules=measures.config.delivery,
         newest=newest, unknown=tuple(found.unknown) if len(components) == len(measures.components) else (),
-        since=found.low,
+        since=found.low, flaky_since=flaky_since(measures),
     )  # fmt: skip
 
 
@@ -455,21 +457,25 @@ def _quantiles(
     return tuple((name, one.value if one else None) for name, one in found.items())
 
 
+def flaky_since(measures: Measures) -> int:
+    """From when flakes are counted: the window, or as far as the list looks back where that is longer."""
+    return min(measures.window.since, min(measures.window.until, measures.now) - flaky.QUIET)
+
+
 def flakes(measures: Measures, components: Sequence[str]) -> list[Flaky]:
-    """The flaky tests and builds of some components in the window, those still on the list first."""
+    """The flaky tests and builds of some components since `flaky_since`, those still on the list first."""
     if not components:
         return []
-    reader, since = measures.reader, measures.window.since
+    reader, since = measures.reader, flaky_since(measures)
     until = min(measures.window.until, measures.now)
-    back = min(since, until - flaky.QUIET)
     said = partial(_said, measures)
     tried = {(measures.source_name(source), component, job): (runs, flips)
              for source, component, job, runs, flips in happenings.jobs(reader, components, since, until)}  # fmt: skip
-    found = flaky.builds(said(happenings.mixed_builds(reader, components, back, until)), tried, since, until)
+    found = flaky.builds(said(happenings.mixed_builds(reader, components, since, until)), tried, since, until)
     ran: dict[tuple[str, str], list[flaky.Run]] = {}
-    for source, suite, key, ts, commit in happenings.suite_runs(reader, components, back, until):
+    for source, suite, key, ts, commit in happenings.suite_runs(reader, components, since, until):
         ran.setdefault((measures.source_name(source), suite), []).append((ts, key, commit))
-    found += flaky.tests(said(happenings.troubled_tests(reader, components, back, until)), ran, since, until)
+    found += flaky.tests(said(happenings.troubled_tests(reader, components, since, until)), ran, since, until)
     return sorted(found, key=lambda one: (not one.listed, -one.seconds, -one.flakes, one.component, one.name))
 
 

@@ -25,6 +25,7 @@ def answer(found: Delivered, part: Part) -> dict[str, Any]:
         "unfinished": part.now.unfinished,
         "changes": [change(fate) for fate in part.fates],
         "links": [_link(link) for link in found.links if link.component == part.component],
+        "flaky_from": times.text(found.flaky_since),
         "flaky": [unsteady(one) for one in found.flaky if one.component == part.component],
     }
 

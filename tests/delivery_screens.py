@@ -95,4 +95,4 @@ def delivery_of(
     flakes = () if silent or not chosen else flaky(chosen[0].name, title, window.until)
     links = tuple(link for part in parts for fate in part.fates for link in fate.failed)
     return Delivered(window, before, as_of or 12, now, width, sides, parts, links, flakes, RULES,
-                     None if kind == "empty" else window.until - 40)  # fmt: skip
+                     None if kind == "empty" else window.until - 40, flaky_since=min(window.since, window.until - 14 * DAY))  # fmt: skip

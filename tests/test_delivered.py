@@ -344,6 +344,15 @@ def test_flaky_builds_and_tests_come_from_the_store_with_hostile_names(store: St
     assert shown(store, [one], as_of=0)["flaky"] == []
 
 
+def test_the_list_looks_back_fourteen_days_from_the_end_of_a_short_window(store: Store) -> None:
+    one = said(store, [build("1", T, A, "bad"), build("1", T + HOUR, A, "good", 2)])
+    found = shown(store, [one], window=Window(NOW - HOUR, NOW))
+    assert [(row["flakes"], row["listed"]) for row in found["flaky"]] == [(1, True)]
+    assert found["flaky_from"] == _text(NOW - 14 * DAY)
+    before = shown(store, [one], window=Window(T - 2 * HOUR, T + HOUR))
+    assert before["flaky"] == []
+
+
 def test_another_component_s_flakes_stay_with_it(store: Store) -> None:
     one = said(store, [build("1", T, A, "bad"), build("1", T + HOUR, A, "good", 2)])
     assert shown(store, [one], "web")["flaky"] == []
