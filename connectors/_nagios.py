@@ -191,6 +191,7 @@ class Log:
             self.reject("a line of the log lacks its state")
             return
         output = ";".join(rest[3:]) if len(rest) > 3 else ""
+        self._sorted = False
         self.changes[check].append(
             Change(
                 ts, len(self.changes[check]), rest[0].strip().lower(), rest[1].upper() == "HARD", output, is_repeated

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from connectors import _http
@@ -93,6 +93,9 @@ class Config:
     web: str = setting(
         "Where people open Alertmanager, if not at url.", default="", example="https://alerts.example.com"
     )
+    auth: Literal["bearer", "basic"] = setting(
+        'How tokens are sent: "bearer", or "basic" (a token is base64 of user:password).', default="bearer"
+    )
     tenant: str = setting("The tenant (X-Scope-OrgID) of Mimir and Cortex.", default="", example="shop")
     alerts: tuple[str, ...] = setting("Globs of the names of alerts that count.", default=(), example=("Checkout*",))
     ignore: tuple[str, ...] = setting(
@@ -137,11 +140,14 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     """The incidents of [since, until), and how those that were open are doing now."""
     headers = {"X-Scope-OrgID": config.tenant} if config.tenant else {}
     with ExitStack() as opened:
-        alerts = opened.enter_context(_http.open_client(config, config.url, headers=headers))
+        prefix = "Basic " if config.auth == "basic" else "Bearer "
+        alerts = opened.enter_context(_http.open_client(config, config.url, headers=headers, token_prefix=prefix))
         metrics = None
         if config.prometheus_url:
             asking = replace(config, common=_token_of_prometheus(config))
-            metrics = opened.enter_context(_http.open_client(asking, config.prometheus_url, headers=headers))
+            metrics = opened.enter_context(
+                _http.open_client(asking, config.prometheus_url, headers=headers, token_prefix=prefix)
+            )
         yield from _Reading(config, pull, alerts, metrics, _remembered(pull)).pages()
 
 

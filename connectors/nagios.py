@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -78,7 +78,7 @@ connector = "nagios"
 name = "nagios"
 url = "http://127.0.0.1/cgi-bin/nagios4"   # or "file:exports/nagios"
 # path = "/var/lib/nagios4"                # instead of url: its log, archives and performance data
-# token_env = "NAGIOS_TOKEN"               # where a proxy asks for a bearer token
+# token_env = "NAGIOS_LOGIN"               # base64 of user:password, as its web server asks for it
 # latency = ["time", "rta"]                # labels of performance data that are durations
   [[source.map]]
   component = "checkout-api"
@@ -95,6 +95,9 @@ class Config:
     url: str = setting('Where its CGIs are, or "file:DIR".', default="", example="http://127.0.0.1/cgi-bin/nagios4")
     path: Path | None = setting(
         "A folder, file or glob of its own files, in place of url.", default=None, example="/var/lib/nagios4"
+    )
+    auth: Literal["basic", "bearer"] = setting(
+        'How the token is sent: "basic" (the token is base64 of user:password) or "bearer".', default="basic"
     )
     latency: tuple[str, ...] = setting(
         "Globs of labels of performance data that are durations; the first one there counts.",
@@ -138,7 +141,8 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     if config.path is not None:
         yield from _Followed(config, pull).pages()
     elif config.url:
-        with _http.open_client(config, config.url) as client:
+        prefix = "Basic " if config.auth == "basic" else "Bearer "
+        with _http.open_client(config, config.url, token_prefix=prefix) as client:
             yield from _Asked(client, config, pull, _Memory.of(pull)).pages()
     else:
         raise SourceRefused(f'set url or path for the source "{config.common.name}".')

@@ -564,6 +564,8 @@ def test_a_token_goes_to_its_own_server_only(
             Keeper(own, monitoring).pull(NOW)
             assert {one.headers.get("authorization") for one in server.asked} == {"Bearer canary-alerts"}
             assert {one.headers.get("authorization") for one in other.asked} == {sent}
+        Keeper(replace(config, auth="basic"), monitoring).pull(NOW)
+        assert server.asked[-1].headers["authorization"] == "Basic canary-alerts"
 
 
 def test_another_server_is_refused_with_a_sentence(monitoring: Monitoring) -> None:

@@ -531,6 +531,17 @@ def test_an_error_of_the_cgi_is_a_sentence(running: Nagios) -> None:
         Keeper(configured(broken.url), running).pull(NOW)
 
 
+def test_the_token_is_a_login_unless_said_otherwise(
+    running: Nagios, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGIN", "dXNlcjpzZWNyZXQ=")
+    for more, sent in (({}, "Basic dXNlcjpzZWNyZXQ="), ({"auth": "bearer"}, "Bearer dXNlcjpzZWNyZXQ=")):
+        kept = Keeper(configured(server.url, common={"token_env": "LOGIN"}, **more), running)
+        kept.pull(NOW)
+        assert server.asked[-1].headers["authorization"] == sent
+        assert "dXNlcjpzZWNyZXQ" not in repr(kept.pages)
+
+
 # -- codes
 
 

@@ -272,3 +272,47 @@ def test_an_incident_is_shown_beside_the_numbers_it_explains(company: Company) -
     incidents = {one["source"]: one for one in told["events"] if one["kind"] == "incident"}
     assert set(incidents) == {"nagios", "alerts"}
     assert incidents["nagios"]["title"].startswith("checkout-01: HTTP is CRITICAL")
+
+
+CANARIES = {"alertmanager": "canary-0a1b2c3d", "grafana": "canary-4e5f6a7b", "nagios": "canary-8c9d0e1f"}
+GUARDED = COMPANY.partition("[[objective]]")[0] + "".join(
+    f"""
+[[source]]
+connector = "{name}"
+name = "{name}"
+url = "{{site}}"
+component = "checkout-api"
+token_env = "TANDEM_TEST_{name.upper()}"
+"""
+    for name in CANARIES
+)
+
+
+@pytest.mark.parametrize("echoes", [False, True])
+def test_tokens_stand_in_no_file_and_no_message(
+    company: Company, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], echoes: bool
+) -> None:
+    """A server that answers well, and one that repeats the token in its error: neither gets it into the store."""
+    sent: set[str] = set()
+
+    def answer(asked: Asked) -> Answer:
+        sent.add(asked.headers.get("authorization", "").rpartition(" ")[2])
+        if echoes:
+            return Answer({"message": f"bad token {asked.headers['authorization']}"}, 401)
+        return company.nagios.answer(asked) if asked.path.endswith(".cgi") else Answer([])
+
+    for name, value in CANARIES.items():
+        monkeypatch.setenv(f"TANDEM_TEST_{name.upper()}", value)
+    company.nagios.now = company.now = BEGAN + 3600
+    with serve(answer) as site:
+        company.site, company.text = site.url, GUARDED
+        outcomes = collect.sync(company.store, company.config, company.now)
+        told = report.show(company, "checkout-api", Window(BEGAN, ENDED), now=company.now)
+        sources = report.sources(company, Window(BEGAN, ENDED), now=company.now)
+    assert sent == set(CANARIES.values())
+    assert [bool(one.error) for one in outcomes] == [echoes] * 3
+    company.store.close()
+    said = repr((outcomes, told, sources)) + "".join(capsys.readouterr())
+    files = b"".join(path.read_bytes() for path in company.folder.rglob("*") if path.is_file())
+    assert files
+    assert not [value for value in CANARIES.values() if value in said or value.encode() in files]
