@@ -278,7 +278,7 @@ def _spread(found: Pair, key: Key, reference: Histogram) -> tuple[float | None, 
         return None, 1.0
     if found.reference.stored:
         return stored.deviation, 1.0
-    return None, drift.tail_of(stored.histogram, stored.deviation)
+    return None, stored.tail
 
 
 def _remarks(found: Pair) -> Iterator[str]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import duckdb
 
-from tandem import bins
+from tandem import bins, drift
 from tandem.records import Histogram
-from tandem.store.file import Registry
+from tandem.store.file import Registry, Store
 from tandem.store.read import Reader
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reference:
     """A stored reference: its histogram, the window of its values, and when its bins were made (epoch seconds).
 
@@ -29,9 +32,29 @@ class Reference:
     made: int
     deviation: float | None
 
+    @cached_property
+    def tail(self) -> float:
+        """How its exact deviation corrects what bins tell of another side's (`drift.tail_of`)."""
+        return 1.0 if self.deviation is None else drift.tail_of(self.histogram, self.deviation)
 
-def references(reader: Reader, component: str) -> dict[tuple[str, str], Reference]:
+
+_KEPT: WeakKeyDictionary[Store, dict[tuple[str, int], dict[tuple[str, str], Reference]]] = WeakKeyDictionary()
+"""The references of the last components that were asked for: they only change with a load."""
+MOST = 256
+
+
+def references(reader: Reader, component: str) -> Mapping[tuple[str, str], Reference]:
     """By (signal, name) the references in force as of the reader's load."""
+    kept = _KEPT.setdefault(reader.store, {})
+    key = component, reader.as_of
+    if key not in kept:
+        if len(kept) >= MOST:
+            kept.clear()
+        kept[key] = _read(reader, component)
+    return kept[key]
+
+
+def _read(reader: Reader, component: str) -> dict[tuple[str, str], Reference]:
     rows = reader.cursor.execute(
         """
         SELECT signal, name, layout, bins, counts, sums, b.since, b.until, l.committed, squares
