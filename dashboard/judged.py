@@ -134,12 +134,19 @@ def fairness(model: Modelled) -> None:
     element.show(f'<div class="x-panel x-model">{inside}</div>', "fairness")
 
 
+ARRIVING = ("label_coverage", "label_age")
+"""Ratios that change because time passes: nothing is to be explained of them."""
+
+
 def mixed(view: View, found: Detail) -> None:
     """Mix or real of what changed against the window that is compared with."""
-    if not found.mixed:
+    moved = {signal: [one for one in some if one.verdict != "unchanged"]
+             for signal, some in found.mixed.items() if signal not in ARRIVING}  # fmt: skip
+    moved = {signal: some for signal, some in moved.items() if some}
+    if not moved:
         return
     titles = {one.signal: one.title for one in found.cells}
-    inside = section("Mix or real", f"against {against(view)}") + mixed_block(found.mixed, titles, against(view))
+    inside = section("Mix or real", f"against {against(view)}") + mixed_block(moved, titles, against(view))
     element.show(f'<div class="x-panel x-model">{inside}</div>', "mixed")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 
 from tandem import slo
 from tandem.bins import MISSING
@@ -115,51 +115,81 @@ def dated(
     """When faults began and ended in [since, until), newest first; steps before it say what was usual.
 
     A fault begins with the first step whose share lies above what was usual so far, by at least LEAST, with at least
-    as many bad rows as an alert needs, and certainly: Newcombe's interval of the difference excludes 0 at LEVEL over
-    all steps and faults (Bonferroni). It ends with the first step that is not above it any more.
+    as many bad rows as an alert needs, and certainly: the exact binomial chance of so many, at the upper end of what
+    was usual, is below LEVEL over all steps and faults (Bonferroni). It ends with the first step surely below it.
     """
     names = sorted({name for name, _ in bad})
     starts = sorted(start for start in rows if start + step > since and start < until)
     if not starts or not names:
         return ()
-    z = NormalDist().inv_cdf(1 - LEVEL / (2 * len(names) * len(starts)))
+    level = LEVEL / (len(names) * len(starts))
     before = sum(n for start, n in rows.items() if start < starts[0])
     found: list[Fault] = []
     for name in names:
         known = sum(n for (one, start), n in bad.items() if one == name and start < starts[0])
         found += _of_one(name, (known, before), [(start, bad.get((name, start), 0), rows[start]) for start in starts],
-                         step, z)  # fmt: skip
+                         step, level)  # fmt: skip
     return tuple(sorted(found, key=lambda one: (-one.since, one.column, one.reason)))
 
 
 def _of_one(
-    name: str, usual: tuple[int, int], steps: Sequence[tuple[int, int, int]], step: int, z: float
+    name: str, usual: tuple[int, int], steps: Sequence[tuple[int, int, int]], step: int, level: float
 ) -> list[Fault]:
-    """The stretches of one fault; what is usual grows with every step that is none."""
+    """The stretches of one fault; what is usual grows with every step that is none.
+
+    A step with too few rows to tell belongs to the fault if it goes on afterwards.
+    """
     column, _, reason = name.rpartition(":")
     k, n = usual
     found: list[Fault] = []
     begun: list[tuple[int, int, int]] = []
-    for start, bad, rows in steps:
-        if _above((bad, rows), (k, n), z):
-            begun.append((start, bad, rows))
-            continue
-        if begun:
-            found.append(_fault(column, reason, begun, start, (k, n), step))
-            begun = []
-        k, n = k + bad, n + rows
+    open_: list[tuple[int, int, int]] = []
+    for one in steps:
+        if _above(one[1:], (k, n), level):
+            begun, open_ = [*begun, *open_, one], []
+        elif begun and not _back(one[1:], begun):
+            open_.append(one)
+        else:
+            if begun:
+                found.append(_fault(column, reason, begun, (open_ or [one])[0][0], (k, n), step))
+            k, n = (total + sum(some[place] for some in (*open_, one)) for total, place in ((k, 1), (n, 2)))
+            begun, open_ = [], []
     if begun:
-        found.append(_fault(column, reason, begun, None, (k, n), step))
+        found.append(_fault(column, reason, [*begun, *open_], None, (k, n), step))
     return found
 
 
-def _above(here: tuple[int, int], usual: tuple[int, int], z: float) -> bool:
+def _back(here: tuple[int, int], begun: Sequence[tuple[int, int, int]]) -> bool:
+    """Whether a step is surely below what the fault was so far."""
+    (bad, rows), k, n = here, sum(one[1] for one in begun), sum(one[2] for one in begun)
+    interval = slo.newcombe(bad, rows, k, n) if rows else None
+    return interval is not None and interval[1] < 0
+
+
+def _above(here: tuple[int, int], usual: tuple[int, int], level: float) -> bool:
     """Whether a step's share is above what was usual; without anything before, nothing is known to be unusual."""
     (bad, rows), (k, n) = here, usual
     if not n or bad < slo.EVIDENCE or bad / rows - k / n < LEAST:
         return False
-    interval = slo.newcombe(bad, rows, k, n, z)
-    return interval is not None and interval[0] > 0
+    interval = slo.wilson(k, n)
+    return interval is not None and _tail(bad, rows, interval[1]) < level
+
+
+def _tail(bad: int, rows: int, share: float) -> float:
+    """The exact chance of at least so many bad ones of that many rows, when each is bad with that chance."""
+    if share >= 1:
+        return 1.0
+    term = math.exp(
+        math.lgamma(rows + 1) - math.lgamma(bad + 1) - math.lgamma(rows - bad + 1)
+        + bad * math.log(share) + (rows - bad) * math.log1p(-share)
+    )  # fmt: skip
+    total, odds = 0.0, share / (1 - share)
+    for place in range(bad, rows + 1):
+        total += term
+        if term < total * 1e-12:
+            break
+        term *= (rows - place) / (place + 1) * odds
+    return total
 
 
 def _fault(
