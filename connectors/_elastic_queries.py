@@ -14,15 +14,11 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Literal
 
-from tandem.bins import DURATION, Layout
+from connectors._latency import EDGES, LAYOUT, UNITS
 from tandem.connect import SourceDown, setting
 from tandem.records import BUCKET, Fact, Finding, Histogram, Ratio, Series, labels_of
 
 Unit = Literal["s", "ms", "us", "ns"]
-UNITS: Mapping[str, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-EDGES = tuple(edge for edge in DURATION.edges if edge <= 60)
-"""Bounds of latency in seconds, 1 ms to a minute: they merge with all durations of Tandem."""
-LAYOUT = Layout(edges=EDGES, closed="right", unit="s")
 WHOLE = frozenset({"long", "integer", "short", "byte", "unsigned_long"})
 """Types of fields that hold whole numbers only."""
 FILTER = ",".join(

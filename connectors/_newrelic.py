@@ -10,14 +10,10 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Literal
 
-from tandem.bins import DURATION, Layout
+from connectors._latency import EDGES, LAYOUT, UNITS
 from tandem.connect import SourceDown, setting
 from tandem.records import BUCKET, Covered, Event, Fact, Finding, Histogram, Outcome, Ratio, Series, labels_of
 
-UNITS: Mapping[str, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-EDGES = tuple(edge for edge in DURATION.edges if edge <= 60)
-"""Bounds of latency in seconds, 1 ms to a minute: they merge with all durations of Tandem."""
-LAYOUT = Layout(edges=EDGES, closed="right", unit="s")
 STATUS: Mapping[str, Outcome] = {"open": "open", "close": "bad", "recorded": "excluded"}
 MOST = 5_000
 """Rows of one answer, LIMIT MAX."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from connectors._counters import BRIDGE, Native, native
+from connectors._latency import UNITS
 from connectors._otlp_data import Attributes, Point, Span, Telemetry
 from connectors._otlp_runs import Runs
 from tandem.bins import DURATION, ZERO, Layout
@@ -31,7 +32,6 @@ METRICS = ("http.server.request.duration", "rpc.server.call.duration", "http.ser
 STATE = 900_000
 """Most bytes of what is kept between pulls."""
 _SECOND = 1_000_000_000
-_UNITS: Mapping[str, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": _SECOND}
 _OLD_UNITS = {"http.server.duration": "ms", "rpc.server.duration": "ms"}
 _EDGES = [round(Fraction(str(edge)) * _SECOND) for edge in DURATION.edges]
 _MS_SHAPED = (0.0, 5.0, 10.0, 25.0)
@@ -182,7 +182,7 @@ class Counted:
             self.said["remark", f"{point.metric} of {name} is not counted beside its {service.metric}"] += 1
             return
         unit = point.unit or _OLD_UNITS.get(point.metric, "")
-        if unit not in _UNITS:
+        if unit not in UNITS:
             self.said["reject", f'{point.metric} has the unit "{unit[:20]}", which is no time'] += 1
             return
         grown, since = self._grown(point) if point.is_cumulative else self._delta(point)
@@ -390,7 +390,7 @@ def _histogram(point: Point, unit: str) -> Histogram | None:
 
 
 def _in_seconds(edge: float, unit: str) -> float:
-    return float(Decimal(repr(edge)) / _UNITS[unit])
+    return float(Decimal(repr(edge)) / UNITS[unit])
 
 
 def _of_native(told: Native, unit: str) -> Histogram:
@@ -400,7 +400,7 @@ def _of_native(told: Native, unit: str) -> Histogram:
     # Powers of two of another unit are none in seconds: the same bins, as edges. 2**-10 to 2**36 of the unit.
     steps = 2.0**schema
     first, last = round(-10 * steps), round(36 * steps)
-    edges = tuple(2.0 ** (step / steps) / _UNITS[unit] for step in range(first, last + 1))
+    edges = tuple(2.0 ** (step / steps) / UNITS[unit] for step in range(first, last + 1))
     counts: dict[int, int] = {}
     for place, n in told.bins.items():
         to = 0 if place == ZERO else min(max(place - first, 0), len(edges))

@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 
 from connectors import _files
-from connectors._elastic_queries import LAYOUT, UNITS, Query
+from connectors._elastic_queries import Query
 from connectors._elastic_server import Incidents, Reading
 from connectors._http import open_client
+from connectors._latency import LAYOUT, UNITS
 from connectors._log_lines import STATUSES, Clock, Document, NoDocument, document, documents, guessed, is_access
 from connectors._lucene import Test, Unanswerable, field_of, matcher
 from tandem import place

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from connectors import _files, elasticsearch
-from connectors._elastic_queries import EDGES, Query
+from connectors._elastic_queries import Query
+from connectors._latency import EDGES
 from connectors._log_lines import document
 from connectors._lucene import Unanswerable, field_of, matcher
 from tandem import collect

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from connectors import _http, elasticsearch
-from connectors._elastic_queries import EDGES, LAYOUT, Query
+from connectors._elastic_queries import Query
 from connectors._elastic_server import Incidents
+from connectors._latency import EDGES, LAYOUT
 from tandem import collect, connect
 from tandem import config as configuration
 from tandem.bins import DURATION

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from connectors import _files, _http, newrelic
-from connectors._newrelic import EDGES, LAYOUT, Query, nrql
+from connectors._latency import EDGES, LAYOUT
+from connectors._newrelic import Query, nrql
 from tandem import collect, exported
 from tandem import config as configuration
 from tandem.connect import Common, Given, Pull, SourceDown, SourceRefused

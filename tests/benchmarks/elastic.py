@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors import elasticsearch
-from connectors._elastic_queries import LAYOUT
+from connectors._latency import LAYOUT
 from tandem.connect import Pull
 from tandem.records import BUCKET, DAY, Fact, Histogram, Page, Ratio
 from tests.elastic_server import Elastic
