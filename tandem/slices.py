@@ -29,7 +29,7 @@ def count(measures: Measures, answer: Answer) -> None:
     one = answer.asked
     assert one.objective is not None, "only an objective counts slices"
     width = one.objective.slice_seconds or HOUR
-    edge = measures.edge(one)
+    edge = answer.edge = measures.edge(one) // width * width
     begin = min(answer.looks.since, measures.window.since, edge - max(answer.looks.burns)) // DAY * DAY
     fair = one.signal.name == "fairness"
     found = _fair_hours(measures, one, begin) if fair else _slices(measures, one, begin, width)

@@ -229,6 +229,15 @@ def test_slices_of_latency_are_those_of_the_records(shop: Shop) -> None:
     assert said == ("Counted in steps of 15 minutes, which rules with a short window of 5m cannot see.",)
 
 
+def test_a_slice_that_is_not_over_yet_is_not_counted(shop: Shop) -> None:
+    hour = NOW // HOUR * HOUR
+    assert hour < NOW - 300
+    shop.say(*(requests(ts, 9, 10) for ts in range(hour - 5 * HOUR, NOW, BUCKET)))
+    found = shop.answer(aim(window="1d", slice="1h", slice_target=Fraction("0.8")))
+    assert (found.objective, found.burns[3600], found.burns[21600]) == ((5, 5), (1, 1), (5, 5))
+    assert found.edge == hour, "look-backs hold whole slices"
+
+
 def test_slices_of_a_calendar_window_have_a_budget_of_time(shop: Shop) -> None:
     """30 days of 5 minutes at 99.9 %: 8.64 slices, 43.2 minutes."""
     shop.say(requests(NOW - 600, 0, 10))
@@ -495,6 +504,18 @@ def test_an_accepted_error_ratio_makes_burn_that_of_the_excess(shop: Shop) -> No
     assert (shown.base, shown.burn["1h"], shown.rules[0].factor) == (0.06, 3.5, 13.44)
     assert shown.remarks == ()
     assert shop.answer(aim(target=Fraction("0.9"))).objective == found.objective, "the budget itself is the same"
+
+
+def test_a_page_of_the_excess_needs_more_than_its_factor_above_the_base(shop: Shop) -> None:
+    """13.44 times above 6 % is 59.76 % failing; the plain burn rate of 62 % is only 6.2."""
+    shop.say(requests(NOW - 20 * DAY, 10**6, 10**6), requests(NOW - HOUR, 380, 1000), requests(NOW - 300, 38, 100))
+    found = shop.answer(aim(target=Fraction("0.9"), base=Fraction("0.06")))
+    assert (verdict(found).state, verdict(found).why) == ("breached", "burning")
+    assert "above the accepted 6 %" in verdict(found).reason
+    assert [one.fires for one in standing.objective(found).rules][:1] == [True]
+    plain = shop.answer(aim(target=Fraction("0.9"), factors="standard"))
+    assert [one.fires for one in standing.objective(plain).rules][:1] == [True], "5.6 times over 6 hours"
+    assert standing.objective(plain).rules[0].long == "6h"
 
 
 def test_a_catalog_default_takes_reachable_factors_and_says_so(shop: Shop) -> None:
