@@ -169,8 +169,10 @@ class Counted:
         service = self.memory.services.setdefault(_service(one.resource), Service())
         if not service.metric:
             service.metric = min((point.metric for point in one.points), key=self.metrics.index)
-        if service.since == _FAR:
-            first = bucket_of(min(point.time for point in one.points) // _SECOND)
+        first = bucket_of(min(point.time for point in one.points) // _SECOND)
+        if not service.spans_until:
+            service.since = min(service.since, first)
+        elif service.since == _FAR:
             service.since = max(first, service.spans_until)
 
     def _point(self, resource: Attributes, point: Point) -> None:

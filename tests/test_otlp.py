@@ -304,6 +304,17 @@ def test_a_metric_that_appears_later_takes_over_where_spans_have_not_counted(tmp
     assert counted(shelf)[300] == (5, 5)
 
 
+def test_files_that_are_found_later_and_begin_earlier_count_in_full(tmp_path: Path) -> None:
+    """Two pods write files of their own; the one that began first is found last."""
+    late = [metric(T0 + 60 * n + 900, [n, 0, 0, 0], pod="b") for n in range(5)]
+    early = [metric(T0 + 60 * n, [n, 0, 0, 0], pod="a") for n in range(10)]
+    written(tmp_path, *late, name="b.json")
+    shelf = pulled(tmp_path)
+    written(tmp_path, *early, name="a.json")
+    pulled(tmp_path, shelf)
+    assert counted(shelf) == {0: (4, 4), 300: (5, 5), 900: (4, 4)}
+
+
 # --- pipelines
 
 
