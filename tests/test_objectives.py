@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tandem import collect, printed, report, slo, standing
+from tandem import collect, explained, explaining, printed, report, slo, standing
 from tandem.bins import Layout
 from tandem.config import Component, Objective
 from tandem.measure import Answer, Measures, verdict
@@ -659,3 +659,24 @@ def test_the_command_prints_what_left_and_what_is_promised_together(shop: Shop) 
     assert together.split()[1] == "judge"
     assert "10 %" in together, "that of the service failed, nothing of the model"
     assert "100 % of it by api" in together
+
+
+@pytest.mark.parametrize(("more", "numbers"), [
+    ({"window": "month", "timezone": "UTC", "expected": 60_000}, ("budget_left", "events_left")),
+    ({"base": Fraction("0.004")}, (explained.BURN + "1h", explained.BURN + "6h")),
+    ({"rule": (OwnRule("ticket", "4d", "6h", Fraction(1)),)}, (explained.BURN + "4d", "budget_left")),
+])  # fmt: skip
+def test_the_arithmetic_that_explains_a_number_gives_it(
+    shop: Shop, more: dict[str, Any], numbers: tuple[str, ...]
+) -> None:
+    shop.say(
+        requests(NOW - 2 * DAY, 4_000, 4_020), requests(NOW - 2 * HOUR, 990, 1_000), requests(NOW - HOUR, 494, 500)
+    )
+    shop.config = replace(shop.config, objectives=(aim(**more),))
+    question = explained.Question(Window(NOW - DAY, NOW), shop.store.version())
+    for name in numbers:
+        number = explaining.Number(component="api", signal="request_success", number=name)
+        found = report.explain(shop, number, question, now=NOW)
+        written = found.counts.translate(str.maketrans({"÷": "/", "−": "-", "×": "*", "\u202f": None}))
+        assert set(written) <= set("0123456789.+-*/() ")
+        assert eval(written) == pytest.approx(found.value, rel=1e-12), (name, written)
