@@ -11,8 +11,9 @@ from dashboard.text import hx
 from dashboard.view import View
 from tandem.shown import FeatureDrift
 
-SHAPES = {"drift": "◆", "above noise, small": "▲", "no drift": "=", "not enough data": "○"}
-"""A shape for each verdict, beside its word."""
+SHAPES = {"drift": "▲", "above noise, small": "≈", "no drift": "=", "not enough data": "○"}
+"""A shape for each verdict, beside its word; major drift has MAJOR, as on the map."""
+MAJOR = "◆"
 NAMED = 3
 """New or vanished categories that are named in a row."""
 
@@ -63,7 +64,8 @@ def _told(shown: str, one: FeatureDrift, number: str, whose: str) -> str:
 
 def _verdict(one: FeatureDrift) -> str:
     severity = f", {one.severity}" if one.severity not in ("", "none") else ""
-    shape = f'<span aria-hidden="true">{SHAPES.get(one.verdict, "")}</span> '
+    mark = MAJOR if one.severity == "major" else SHAPES.get(one.verdict, "")
+    shape = f'<span aria-hidden="true">{mark}</span> '
     notes = [one.reason] if one.reason else []
     for word, some in (("new", one.fresh), ("gone", one.vanished)):
         if some:

@@ -80,7 +80,7 @@ def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *,
         if value is None
         for k in range(marks_each)
     ]
-    top = 0.35
+    top = 0.4
     trace = {
         "type": "heatmap",
         "x0": (begin + width / 2) * 1000,
@@ -97,8 +97,8 @@ def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *,
             [0, "rgba(188,90,149,.05)"],
             [0.1 / top, "rgba(188,90,149,.2)"],
             [0.1 / top, "rgba(208,138,0,.45)"],
-            [0.2 / top, "rgba(208,138,0,.85)"],
-            [0.2 / top, "rgba(224,86,31,.78)"],
+            [0.25 / top, "rgba(208,138,0,.85)"],
+            [0.25 / top, "rgba(224,86,31,.78)"],
             [1, "rgba(224,86,31,1)"],
         ],
         "colorbar": {
@@ -107,8 +107,8 @@ def drift_map(features: Sequence[FeatureDrift], window: Window, zone: tzinfo, *,
             "x": 1.01,
             "xpad": 0,
             "outlinewidth": 0,
-            "tickvals": [0, 0.1, 0.2, top],
-            "ticktext": ["0", "0.1 ▲", "0.2 ◆", "0.35"],
+            "tickvals": [0, 0.1, 0.25, top],
+            "ticktext": ["0", "0.1 ▲", "0.25 ◆", "0.4"],
             "tickfont": {"size": 11, "color": INK},
         },
     }
