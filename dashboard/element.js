@@ -5,8 +5,58 @@ const shown = new WeakMap();
 function go(href) {
   const there = new URL(href, window.location.origin);
   if (there.origin !== window.location.origin) return;
-  window.history.pushState({}, '', there.pathname + there.search);
-  window.dispatchEvent(new PopStateEvent('popstate', { state: {} }));
+  globalThis.tandem.walk.to(there.pathname + there.search);
+}
+
+// -- one step of the history at a time
+//
+// While a run of the page before still answers, the app takes the address of a second step for a mistake and pushes its
+// own over it. So a step waits until the run of the step before has ended, and nothing is pushed over one that waits.
+
+const ANSWERED = 2000;
+const LONGEST = 8000;
+
+function walking() {
+  const push = window.history.pushState.bind(window.history);
+  const replace = window.history.replaceState.bind(window.history);
+  let stepped = 0;
+  let ran = true;
+  let waiting = 0;
+  let timer;
+  const running = () => {
+    const app = document.querySelector('[data-testid=stApp]');
+    return Boolean(app) && app.getAttribute('data-test-script-state') !== 'notRunning';
+  };
+  // A step is over when a run has begun and ended after it; one that no run follows is over after a while.
+  new MutationObserver(() => { if (running()) ran = true; }).observe(
+    document.body, { subtree: true, attributes: true, attributeFilter: ['data-test-script-state'] });
+  const begin = () => { stepped = Date.now(); ran = false; };
+  const busy = () => running() || (!ran && Date.now() - stepped < ANSWERED);
+  const told = () => {
+    const step = new PopStateEvent('popstate', { state: window.history.state });
+    step.told = true;
+    waiting = 0;
+    begin();
+    window.dispatchEvent(step);
+  };
+  const later = () => {
+    waiting = waiting || Date.now();
+    clearInterval(timer);
+    timer = setInterval(() => {
+      if (busy() && Date.now() - waiting < LONGEST) return;
+      clearInterval(timer);
+      told();
+    }, 30);
+  };
+  window.history.pushState = (...given) => { if (!waiting) push(...given); };
+  window.history.replaceState = (...given) => { if (!waiting) replace(...given); };
+  window.addEventListener('popstate', (event) => {
+    if (event.told) return;
+    if (!busy()) { begin(); return; }
+    event.stopImmediatePropagation();
+    later();
+  }, true);
+  return { to: (address) => { push({}, '', address); if (busy()) later(); else told(); } };
 }
 
 function stops(host) {
@@ -348,5 +398,6 @@ export default function ({ data }) {
   if (tandem.css !== data.css) tandem.sheet.replaceSync(data.css);
   tandem.css = data.css;
   tandem.show = show;
+  if (!tandem.walk) tandem.walk = walking();
   for (const later of tandem.waiting.splice(0)) later();
 }

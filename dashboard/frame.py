@@ -18,7 +18,7 @@ from dashboard.blocks.panel import ignored, notice, section, title_block
 from dashboard.charts.figure import CONFIG, Figure, RawFigure
 from dashboard.charts.zoom import chosen
 from dashboard.text import hx
-from dashboard.view import CUSTOM, RANGES, View, compact, write
+from dashboard.view import CUSTOM, RANGES, View, compact, draw, write
 from tandem.shown import Unreadable
 
 Answer = TypeVar("Answer")
@@ -143,6 +143,7 @@ def _controls(view: View) -> None:
 
 def _hold(view: View) -> None:
     """Give every control what the URL says, before it is made; widgets hold no state of their own."""
+    draw()
     for key in ("environment", "product", "component", "compare"):
         st.session_state[widget(view, key)] = getattr(view, key)
     st.session_state["w_live"] = view.live

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
 
@@ -213,7 +214,7 @@ class View:
     def onward(self, page: str, **changes: Any) -> dict[str, str]:
         """The query of a link to a page; what is this page's default, and not changed, becomes that page's own."""
         if "component" in changes:
-            left = {"selected": "", "tab": ""} if self.component else {"selected": ""}
+            left = {"selected": "", "tab": ""} if self.component or self.page in TABS else {"selected": ""}
             if changes["component"] != self.component and other.kind_of(self.compare)[0] in other.OWN:
                 left["compare"] = default(page, "compare")
             changes = {**left, **changes}
@@ -302,6 +303,43 @@ def _tab_known(page: str, values: Mapping[str, Any]) -> bool:
     return page in TABS and (bool(values["component"]) or values["tab"] in TABS[page])
 
 
+DRAWN = "drawn_at"
+"""Where the session keeps the newest addresses that its controls were made for, and when."""
+WROTE = "wrote"
+ECHO = 3.0
+"""Seconds after a step of the history in which a control may still say what it showed at an address before."""
+
+
+def _address() -> tuple[str | None, dict[str, str]]:
+    return st.context.url, st.query_params.to_dict()
+
+
+def draw() -> None:
+    """Say that the controls which are made now show what the address says now."""
+    made = st.session_state.setdefault(DRAWN, [])
+    if not made or made[-1][0] != _address():
+        made[:] = [*made[-3:], (_address(), monotonic())]
+
+
+def _echoed(query: Mapping[str, str]) -> bool:
+    """Whether a change comes from a control that was made for an address before the present one.
+
+    When somebody goes back twice, the browser sends what its controls showed two addresses ago, and that is no gesture.
+    """
+    made = st.session_state.get(DRAWN)
+    if not made:
+        return False
+    address, since = made[-1]
+    if address != _address():
+        return True
+    walked = st.session_state.get(WROTE) != address[1]
+    return walked and monotonic() - since < ECHO and any(dict(query) == before[1] for before, _ in made[:-1])
+
+
 def write(shown: View, **changes: Any) -> None:
     """One call for one gesture: one write is one entry of the browser's history."""
-    st.query_params.from_dict(shown.query(**changes))
+    query = shown.query(**changes)
+    if _echoed(query):
+        return
+    st.session_state[WROTE] = query
+    st.query_params.from_dict(query)
