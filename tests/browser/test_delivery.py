@@ -62,7 +62,8 @@ def test_on_a_phone_nothing_is_wider_than_the_page(visit: Visit, kind: str) -> N
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390
     wide = seen.page.evaluate(
         "[...document.querySelectorAll('[data-testid=stMain] *')]"
-        ".filter(e => e.getBoundingClientRect().right > 391 && !e.closest('.f-scroll,[data-testid=stDataFrame],nav')).length"
+        ".filter(e => e.getBoundingClientRect().right > 391 && !e.closest('.f-scroll,[data-testid=stDataFrame]')"
+        " && !e.querySelector('[data-testid=stPageLink]') && !e.closest('[data-testid=stPageLink]')).length"
     )
     assert wide == 0
     assert seen.foreign == []
