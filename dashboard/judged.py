@@ -166,7 +166,8 @@ def scores(view: View, model: Modelled) -> None:
                       f'<div class="s-legend">{marks}</div>')  # fmt: skip
         frame.picture(score_bars(model.scores, threshold, narrow=view.narrow), "scores", "Scores of each class")
         if model.scores.missing:
-            st.caption(f"{text.plural(model.scores.missing, 'prediction')} without a score are left out.")
+            said = f"{text.plural(model.scores.missing, 'prediction')} without a score are left out."
+            element.show(f'<p class="x-muted">{hx(said)}</p>', "unscored")
         if place is not None:
             _what_if(view, model, place)
 
@@ -256,8 +257,9 @@ def calibration(view: View, model: Modelled) -> None:
         ece, chance = model.calibration.ece, model.calibration.chance
         if ece is not None and chance is not None:
             more = "no more than chance would show" if ece <= 1.5 * chance else "more than chance would show"
-            st.caption(f"Calibration error {text.digits(ece, 2)}, of which so few labels alone would show about "
-                       f"{text.digits(chance, 2)}: {more}.")  # fmt: skip
+            said = (f"Calibration error {text.digits(ece, 2)}, of which so few labels alone would show about "
+                    f"{text.digits(chance, 2)}: {more}.")  # fmt: skip
+            element.show(f'<p class="x-muted">{hx(said)}</p>', "calibrated")
 
 
 # -- data quality, runs, serving
