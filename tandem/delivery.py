@@ -37,7 +37,7 @@ NAMES: dict[str, dict[str, str]] = {
         "rework_rate": "Retrain rework rate",
     },
 }  # fmt: skip
-MEANINGS: dict[str, dict[Metric, str]] = {
+MEANINGS: dict[str, dict[str, str]] = {
     "system": {
         "lead_time": "From commit to running in production, of each deployment but rollbacks. Where only the first "
                      "build or the release of the commit is known, it began before, and the time is at least that.",
@@ -64,7 +64,7 @@ MEANINGS: dict[str, dict[Metric, str]] = {
     },
 }  # fmt: skip
 """What each metric means; {days} stands for those for which a promotion answers for its targets."""
-FORMULAS: dict[Metric, str] = {
+FORMULAS: dict[str, str] = {
     "lead_time": "running in production − its beginning, of each", "frequency": "deployments ÷ days",
     "recovery_time": "recovered − running in production, of each failed one", "fail_rate": "distinct failed ÷ all",
     "rework_rate": "made because of an incident ÷ all",
