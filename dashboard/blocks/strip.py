@@ -53,5 +53,6 @@ def strip_legend(aside: str = "") -> str:
         "met": "met", "missed": "missed", "far": "missed by far", "quiet": "nothing happened", "unseen": "not seen",
     }  # fmt: skip
     inside = "".join(f"<span>{strip((kind,), name)}{name}</span>" for kind, name in names.items())
-    hatch = f'<svg class="g-defs" aria-hidden="true">{HATCHED}{HATCH}</svg>'
+    over = HATCH.replace("var(--ink)", "var(--st-red-text-color)")  # a pattern has the colours of where it stands
+    hatch = f'<svg class="g-defs" aria-hidden="true">{HATCHED}{over}</svg>'
     return f'<div class="s-legend g-legend">{hatch}{inside}<span>{hx(aside)}</span></div>'

@@ -135,7 +135,7 @@ def _ends(band: Band, name: str) -> list[Figure]:
     found, last = [], None
     tops = {quantile: next((v for v in reversed(values) if v is not None), None)
             for quantile, values in band.quantiles.items()}  # fmt: skip
-    most = max((value for value in tops.values() if value is not None), default=1.0) or 1.0
+    most = max((v for values in band.quantiles.values() for v in values if v is not None), default=1.0) or 1.0
     for quantile, value in sorted(tops.items(), key=lambda pair: pair[1] or 0.0):
         if value is None:
             continue
