@@ -82,7 +82,9 @@ def _usual(firing: Sequence[Scraped]) -> int:
 def _runs(one: Scraped, state: Scraped | None, usual: int) -> Iterator[Run]:
     active = _active(one.times, state)
     gaps = np.diff(one.times)
-    interval = round(float(np.median(gaps))) if gaps.size else usual
+    # An alert that fired at one evaluation only was pending at others before, as its state says.
+    often = np.diff(state.times) if state is not None and not gaps.size else gaps
+    interval = round(float(np.median(often))) if often.size else usual
     known = (active[:-1] > 0) & (active[1:] > 0)
     breaks = np.where(known, active[:-1] != active[1:], gaps > _GAP * interval)
     for part in np.split(np.arange(one.times.size), np.flatnonzero(breaks) + 1):
@@ -136,6 +138,10 @@ class History:
         firing = [run for run in self.carried.values() if until * 1000 - run.last <= _GAP * run.interval + _SETTLED]
         self.recent = [*self.recent, *(run for run in self.carried.values() if run not in firing)]
         return firing
+
+    def is_quiet(self, run: Run, until: int) -> bool:
+        """Whether samples of a run are missing at `until` that may just not have arrived."""
+        return until * 1000 - run.last > _GAP * run.interval
 
     def _joined(self, identity: Identity, runs: list[Run], carried: dict[Identity, Run], asked: Asked) -> list[Run]:
         over: list[Run] = []

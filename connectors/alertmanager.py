@@ -198,6 +198,8 @@ class _Reading:
     """What the last page will say, by key."""
     said: set[str] = field(default_factory=set)
     """Keys of what earlier pages said."""
+    quiet: dict[str, Run] = field(default_factory=dict)
+    """Those that may fire still, or have just stopped: Alertmanager decides."""
     runs: list[Run] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -213,6 +215,9 @@ class _Reading:
         for event in objects.events():
             if event.kind == "incident" and event.key not in self.said:
                 self.incidents[event.key] = event
+        for key in self.quiet.keys() - listed:
+            event = self._over(self.quiet[key])
+            self.incidents[event.key] = event
         silences = [event for event in objects.events() if event.kind != "incident"]
         self._gone(listed, objects)
         silences += self._forgotten({event.key for event in silences})
@@ -243,6 +248,7 @@ class _Reading:
         for run in firing:
             event = self._firing(run)
             self.incidents[event.key] = event
+            self.quiet.update({event.key: run} if history.is_quiet(run, self.pull.until) else {})
         self.runs = [*history.recent, *firing]
 
     def _told(self, over: list[Run]) -> Iterator[Page]:

@@ -128,6 +128,16 @@ def test_pulls_of_any_rhythm_tell_the_same_incidents(monitoring: Monitoring, ser
     assert len(once.incidents()) == 6
 
 
+def test_an_alert_that_fired_once_is_over_as_soon_as_it_is_not_listed(monitoring: Monitoring, server: Server) -> None:
+    """How often it is evaluated is known from when it was pending."""
+    monitoring.fire("Down", NOW - 5, NOW + 10, job="checkout")
+    kept = Keeper(configured(server), monitoring)
+    kept.pull(NOW)
+    assert kept.incidents() == [(NOW - 5, None, "open")]
+    kept.pull(NOW + 50)
+    assert kept.incidents() == [(NOW - 5, NOW + 10, "bad")]
+
+
 def test_days_are_read_in_stretches_and_an_alert_may_span_them(
     monitoring: Monitoring, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
