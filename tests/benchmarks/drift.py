@@ -33,7 +33,11 @@ from tests.benchmarks.summarise import EVIDENTLY, FEATURES, write_log
 
 PEERS = {
     "Evidently 0.7.23, DataDriftPreset": ("evidently", ["evidently==0.7.23", "pandas<3", "pyarrow"], EVIDENTLY),
-    "NannyML 0.13.1, KS JS W chi-square, 10 chunks": ("nannyml", ["nannyml==0.13.1", "pandas<3", "pyarrow", "statsmodels"], ""),
+    "NannyML 0.13.1, KS JS W chi-square, 10 chunks": (
+        "nannyml",
+        ["nannyml==0.13.1", "pandas<3", "pyarrow", "statsmodels"],
+        "",
+    ),
     "pandas and scipy, PSI JS KS W chi-square": ("", [], ""),
 }
 CPU = """
