@@ -39,14 +39,32 @@ def counts(measures: Measures, asks: Sequence[Ask]) -> list[dict[int, tuple[int,
     Steps lie on the absolute grid. What is kept in the same tier is read in one statement.
     """
     meanings: list[tuple[Answer, int]] = []
-    counted: list[dict[int, list[int]]] = [{} for _ in asks]
+    counted: list[dict[int, tuple[int, int]]] = [{} for _ in asks]
     for (kind, _), part in _parts(measures, asks, meanings).items():
+        if kind == "ratio":
+            _ratios(measures, part, counted)
+            continue
         for ask, meaning, start, merge in _merges(measures, kind, part):
-            found = merge if kind == "ratio" else _counts(measures, kind, meanings[meaning], merge)
+            found = _counts(measures, kind, meanings[meaning], merge)
             if found:
                 good, total = counted[ask].get(start, (0, 0))
                 counted[ask][start] = good + int(found[0]), total + int(found[1])
     return counted
+
+
+def _ratios(measures: Measures, part: _Part, counted: list[dict[int, tuple[int, int]]]) -> None:
+    """Add up good and total of ratios, which need no merge before they are counted."""
+    since = {ask: measures.window.since // step * step for ask, step in part.steps.items()}
+    members = {group: [ask for ask, _ in part.members[one]] for one, group in part.groups.items()}
+    for group, start, good, total in measures.reader.steps(
+        "ratio", part.groups, min(since.values()), measures.window.until, gcd(*part.steps.values())
+    ):
+        for ask in members[group]:
+            if start >= since[ask]:
+                step, mine = part.steps[ask], counted[ask]
+                at = start // step * step
+                before = mine.get(at)
+                mine[at] = (good, total) if before is None else (before[0] + good, before[1] + total)
 
 
 def _points(measures: Measures, step: int, cells: Mapping[int, tuple[int, int]]) -> Share:
@@ -80,15 +98,15 @@ def _parts(measures: Measures, asks: Sequence[Ask], meanings: list[tuple[Answer,
 def _meaning(answer: Answer, layout: int) -> Any:
     """Equal where counts may be added before they are judged good or bad."""
     asked = answer.asked
-    if asked.signal.kind == "ratio" or (asked.signal.kind == "confusion" and asked.measure in ("", "accuracy")):
+    if asked.signal.kind == "ratio" or (asked.signal.kind == "confusion" and asked.measure == ""):
         return asked.signal.kind
     if asked.signal.kind == "histogram":
         return layout, asked.threshold, asked.signal.good
-    return asked.signal.kind, asked.component, asked.measure
+    return asked.signal.kind, asked.component, asked.measure, asked.objective.class_ if asked.objective else ""
 
 
 def _merges(measures: Measures, kind: str, part: _Part) -> Iterable[tuple[int, int, int, Any]]:
-    """(ask, meaning, start of step, merge) of one statement."""
+    """(ask, meaning, start of step, merge) of one statement of histograms or confusions."""
     since = {ask: measures.window.since // step * step for ask, step in part.steps.items()}
     rows = measures.reader.steps(kind, part.groups, min(since.values()), measures.window.until,
                                  gcd(*part.steps.values()))  # fmt: skip
@@ -96,8 +114,6 @@ def _merges(measures: Measures, kind: str, part: _Part) -> Iterable[tuple[int, i
     merges: dict[tuple[int, int, int], dict[Any, list[int]]] = {}
     for row in rows:
         key, values = (row[2], row[3:]) if kind == "histogram" else (row[2:-1], row[-1:])
-        if kind == "ratio":
-            key, values = None, row[2:]
         for ask, meaning in members[row[0]]:
             if row[1] >= since[ask]:
                 place = ask, meaning, row[1] // part.steps[ask] * part.steps[ask]
@@ -105,7 +121,7 @@ def _merges(measures: Measures, kind: str, part: _Part) -> Iterable[tuple[int, i
                 before = merge.get(key)
                 merge[key] = list(values) if before is None else [a + b for a, b in zip(before, values, strict=True)]
     for (ask, meaning, start), merge in merges.items():
-        yield ask, meaning, start, merge[None] if kind == "ratio" else merge
+        yield ask, meaning, start, merge
 
 
 def _counts(measures: Measures, kind: str, meaning: tuple[Answer, int], merge: Any) -> tuple[int, int] | None:
