@@ -1,4 +1,4 @@
-"""Server CPU of an Overview rerun and the bytes it sends, beside an empty page, over a raw websocket.
+"""Server CPU of a rerun of each screen and the bytes it sends, beside an empty page, over a raw websocket.
 
 Run: python -m tests.benchmarks.rerun [--components N] [--days N] [--visitors N] [--reruns N]
 
@@ -27,7 +27,10 @@ from types import SimpleNamespace
 from tandem.store.file import open_store
 from tests.benchmarks import estate
 
-EMPTY = 'import streamlit as st\nst.selectbox("Which", ["a", "b"])\nst.write("Nothing else.")\n'
+EMPTY = """import streamlit as st
+chosen = st.segmented_control("Time range", ["6h", "24h"], default="24h", required=True)
+st.write(f"shown {chosen}")
+"""
 
 
 def serve(path: Path, components: int, port: int, empty: bool) -> None:
@@ -95,14 +98,14 @@ class Visitor:
         )  # fmt: skip
         self.socket = self.open.__enter__()
 
-    def run(self, query: str) -> tuple[int, bool]:
+    def run(self, query: str, page: str = "") -> tuple[int, bool]:
         """Ask for a run; bytes received until it ended, and whether it went well."""
         from streamlit.proto.BackMsg_pb2 import BackMsg
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
         asked = BackMsg()
         asked.rerun_script.query_string = query
-        asked.rerun_script.page_name = ""
+        asked.rerun_script.page_name = page
         self.socket.send(asked.SerializeToString())
         received, fine = 0, True
         while True:
@@ -121,22 +124,34 @@ def queries(number: int, known: bool) -> str:
     return f"from={since * 1000}&to={until * 1000}"
 
 
-def figures(port: int, process: subprocess.Popen[str], visitors: int, reruns: int, known: bool) -> tuple[float, int]:
+def figures(
+    port: int, process: subprocess.Popen[str], visitors: int, reruns: int, known: bool, page: str = "", more: str = ""
+) -> tuple[float, int]:
     """CPU milliseconds and bytes per rerun."""
     crowd = [Visitor(port) for _ in range(visitors)]
     for number, one in enumerate(crowd):
-        one.run(queries(number, True))
+        one.run(queries(number, True) + more, page)
     for number in range(3):
-        crowd[0].run(queries(number, True))
+        crowd[0].run(queries(number, True) + more, page)
     before, received = spent(process), []
     for number in range(reruns):
-        size, fine = crowd[number % visitors].run(queries(number, known))
+        size, fine = crowd[number % visitors].run(queries(number, known) + more, page)
         assert fine, "the page shows an exception"
         received.append(size)
     milliseconds = 1000 * (spent(process) - before) / reruns
     for one in crowd:
         one.open.__exit__(None, None, None)
     return milliseconds, int(statistics.median(received))
+
+
+SCREENS = (("Overview", "", ""), ("Services", "services", ""), ("Models", "models", ""),
+           ("one service", "services", "service"), ("one model", "models", "model"), ("Delivery", "delivery", ""),
+           ("Compare", "compare", ""), ("Sources", "sources", ""))  # fmt: skip
+"""Name, page, and the kind of component whose own page it is."""
+
+
+def show(name: str, milliseconds: float, size: int) -> None:
+    print(f"{name:28}{milliseconds:18.1f}{size:12,}", flush=True)
 
 
 def main() -> None:
@@ -158,11 +173,15 @@ def main() -> None:
         estate.build(path, given.components, given.days)
         print(f"{given.components} components, {given.days} days, {given.visitors} visitors, {given.reruns} reruns")
         print(f"{'':28}{'CPU ms per rerun':>18}{'bytes':>12}")
-        for name, empty, known in (("empty page", True, True), ("Overview, known window", False, True),
-                                   ("Overview, new window", False, False)):  # fmt: skip
-            with served(path, given.components, empty) as (port, process):
-                milliseconds, size = figures(port, process, given.visitors, given.reruns, known)
-            print(f"{name:28}{milliseconds:18.1f}{size:12,}")
+        with served(path, given.components, True) as (port, process):
+            show("empty page", *figures(port, process, given.visitors, given.reruns, True))
+        for name, page, kind in SCREENS:
+            mine = [one.name for one in estate.config(path.parent, given.components).components if one.kind == kind]
+            more = f"&component={mine[0]}" if mine else ""
+            for known in (True, False):
+                with served(path, given.components, False) as (port, process):
+                    found = figures(port, process, given.visitors, given.reruns, known, page, more)
+                show(f"{name}, {'known' if known else 'new'} window", *found)
 
 
 if __name__ == "__main__":
