@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from dashboard.blocks.marks import chip
 from dashboard.text import hx
@@ -37,12 +37,6 @@ def section(title: str, said: str = "", side: str = "", more: str = "") -> str:
     square = '<span class="s-square"></span>' if side else ""
     extra = f'<span class="x-muted">{hx(said)}</span>' if said else ""
     return f'<div class="s-title {"x-" + side if side else ""}">{square}<h2>{hx(title)}</h2>{extra}{more}</div>'
-
-
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """A short list of named numbers."""
-    inside = "".join(f"<div><dt>{hx(name)}</dt><dd>{hx(value)}</dd></div>" for name, value in pairs)
-    return f'<dl class="q-list">{inside}</dl>'
 
 
 def first_steps(title: str, said: str, items: Sequence[str]) -> str:
