@@ -81,6 +81,8 @@ CHANGES = 400
 SYSTEM = ("build_success", "availability", "latency", "request_success")
 MODEL = ("outcome", "drift", "valid_rows", "label_coverage")
 """Signals of the cards and of the state table; a regression's error stands where accuracy does."""
+COLUMNS = frozenset({*SYSTEM, *MODEL, "error"})
+TROUBLE: tuple[State, ...] = ("breached", "at risk")
 LANES = {
     "incident": "Incident", "alert": "Incident", "maintenance": "Incident", "drift": "Drift", "validation": "Drift",
     "promotion": "Model", "training": "Model", "data_version": "Model", "approval": "Model", "deployment": "Deploy",
@@ -114,13 +116,15 @@ def overview(
     measures = _measures(context, window, now, as_of, Filters(environment))
     chosen = _chosen(measures.components, product, component)
     kinds = {one.name: one.kind for one in chosen}
-    asked = _first_each(measures.asked([one.name for one in chosen], (*SYSTEM, *MODEL, "error")))
-    cells = {(a.asked.component, a.asked.signal.name): a for a in measures.answers(asked)}
+    asked, others = _columned(measures.asked([one.name for one in chosen]))
+    answers = measures.answers([*asked, *others])
+    cells = {(a.asked.component, a.asked.signal.name): a for a in answers[: len(asked)]}
+    beyond = _beyond(measures, answers[len(asked) :])
     shown = {key: _cell(measures, answer) for key, answer in cells.items()}
     then = against.earlier(measures, compare, cells)
     if then:
         shown = {key: then.cell(key, cell, cells[key]) for key, cell in shown.items()}
-    rows = _rows(measures.config, chosen, shown, cells)
+    rows = _rows(measures.config, chosen, shown, cells, beyond)
     step = step_for(window.since, window.until, SPARK)
     changes = _changes(measures, window, [one.name for one in chosen], environment)
     sparks, lines = _drawn(measures, cells)
@@ -132,7 +136,8 @@ def overview(
         newest=_newest(measures), late=_late(measures),
         services=sum(kind == "service" for kind in kinds.values()),
         models=sum(kind == "model" for kind in kinds.values()),
-        attention={"system": _attention(shown, kinds, "service"), "model": _attention(shown, kinds, "model")},
+        attention={"system": _attention(shown, beyond, kinds, "service"),
+                   "model": _attention(shown, beyond, kinds, "model")},
         cards={"system": cards["system"], "model": cards["model"]},
         columns={"system": _columns(shown, SYSTEM, measures.config), "model": _columns(shown, MODEL, measures.config)},
         rows=rows, lines=lines, changes=tuple(changes[:CHANGES]), truncated=max(0, len(changes) - CHANGES),
@@ -164,6 +169,27 @@ def _first_each(asked: Sequence[Asked]) -> list[Asked]:
     return list(found.values())
 
 
+def _columned(asked: Sequence[Asked]) -> tuple[list[Asked], list[Asked]]:
+    """What has a card and a column, the first objective of each signal; and every other objective."""
+    first = _first_each([one for one in asked if one.signal.name in COLUMNS])
+    drawn = {id(one) for one in first}
+    return first, [one for one in asked if one.target is not None and id(one) not in drawn]
+
+
+def _beyond(measures: Measures, answers: Sequence[Answer]) -> dict[str, tuple[list[Cell], list[State]]]:
+    """Of each component the objectives without a column that are in trouble, worst first, and the states of all."""
+    found: dict[str, tuple[list[Cell], list[State]]] = {}
+    for answer in answers:
+        cells, states = found.setdefault(answer.asked.component, ([], []))
+        state = verdict(answer).state
+        states.append(state)
+        if state in TROUBLE:
+            cells.append(_cell(measures, answer))
+    for cells, _ in found.values():
+        cells.sort(key=_badness)
+    return found
+
+
 def _column(signal: str) -> str:
     return "outcome" if signal == "error" else signal
 
@@ -174,7 +200,7 @@ def _judged(cells: Iterable[Cell]) -> list[State]:
 
 def _rows(
     config: Config, chosen: Sequence[Component], shown: Mapping[tuple[str, str], Cell],
-    answers: Mapping[tuple[str, str], Answer],
+    answers: Mapping[tuple[str, str], Answer], beyond: Mapping[str, tuple[list[Cell], list[State]]],
 ) -> tuple[Row, ...]:  # fmt: skip
     rows = []
     for product in dict.fromkeys(one.product for one in chosen):
@@ -184,21 +210,27 @@ def _rows(
             system = {s: shown[service, s] for s in SYSTEM if (service, s) in shown}
             models = {_column(s): shown[model, s] for s in ("error", *MODEL) if (model, s) in shown}
             version = next((cell.version for cell in models.values() if cell.version), "")
-            state = worst(_judged([*system.values(), *models.values()]))
+            more = [beyond[name] for name in (service, model) if name in beyond]
+            state = worst([*_judged([*system.values(), *models.values()]), *(one for _, some in more for one in some)])
             together = joint.joint(config, product, service, model, answers)
-            rows.append(Row(product, state, service, system, model, version, models, together))
+            cells = tuple(cell for some, _ in more for cell in some)
+            rows.append(Row(product, state, service, system, model, version, models, together, cells))
     return tuple(sorted(rows, key=lambda row: (STATES.index(row.state), -_trouble(row), row.product, row.service)))
 
 
 def _trouble(row: Row) -> float:
     """How much of their budgets a row's cells have spent, the worst counting; orders rows of one state."""
-    left = [cell.objective.budget_left for cell in (*row.system.values(), *row.models.values())
+    left = [cell.objective.budget_left for cell in (*row.system.values(), *row.models.values(), *row.beyond)
             if cell.objective and cell.objective.budget_left is not None]  # fmt: skip
     return -min(left, default=1.0)
 
 
-def _attention(shown: Mapping[tuple[str, str], Cell], kinds: Mapping[str, str], kind: str) -> int:
-    troubled = {cell.component for cell in shown.values() if cell.objective and cell.state in ("breached", "at risk")}
+def _attention(
+    shown: Mapping[tuple[str, str], Cell], beyond: Mapping[str, tuple[list[Cell], list[State]]],
+    kinds: Mapping[str, str], kind: str,
+) -> int:  # fmt: skip
+    troubled = {cell.component for cell in shown.values() if cell.objective and cell.state in TROUBLE}
+    troubled |= {component for component, (cells, _) in beyond.items() if cells}
     return sum(kinds.get(name) == kind for name in troubled)
 
 
@@ -488,8 +520,8 @@ def _mixed(
     if compare is None:
         return {}
     then = against.other(measures, compare)
-    asked = _first_each([answer.asked for answer in answers if answer.good is not None])
-    found = {one.signal.name: segmented.mixed(measures, then, one) for one in asked}
+    first = {answer.asked.signal.name: answer.asked for answer in reversed(answers) if answer.good is not None}
+    found = {signal: segmented.mixed(measures, then, one) for signal, one in first.items()}
     return {signal: some for signal, some in found.items() if some}
 
 
@@ -504,7 +536,7 @@ def mixed(
     measures = _measures(context, window, now, as_of, Filters(environment, version, "", stage))
     filters = replace(measures.filters, version=before_version or version)
     then = Measures(measures.reader, measures.config, before, now, filters)
-    asked = _first_each(measures.asked([component], [signal]))
+    asked = measures.asked([component], [signal])
     return segmented.mixed(measures, then, asked[0]) if asked else ()
 
 

@@ -158,7 +158,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A service and its paired model; either may be absent (""), cells by signal."""
+    """A service and its paired model; either may be absent (""), cells by signal; `state` is that of all objectives."""
 
     product: str
     state: State
@@ -169,6 +169,8 @@ class Row:
     models: Mapping[str, Cell]
     joint: Joint | None = None
     """What the two promise together; None where either half promises nothing."""
+    beyond: tuple[Cell, ...] = ()
+    """Objectives of either that no column shows and that are breached or at risk, worst first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,23 @@ def _row_name(row: Row, side: str, both: bool, view: View) -> str:
     else:
         name = f'<span class="x-muted">no {"service" if side == "system" else "model"}</span>'
     tag, role = ("th", 'scope="row" role="rowheader"') if first else ("td", 'role="gridcell"')
+    more = _beyond([cell for cell in row.beyond if cell.component == component], side, view)
+    title = hx(" ".join((row.product, component)).strip())
+    return f'<{tag} class="m-name" {role} title="{title}">{product}{name}{more}</{tag}>'
+
+
+def _beyond(cells: Sequence[Cell], side: str, view: View) -> str:
+    """Objectives in trouble that have no column: the worst by name, with how many more."""
+    if not cells:
+        return ""
+    first = cells[0]
+    href = view.link(PAGES[side], component=first.component, version="")
+    more = f" +{len(cells) - 1}" if len(cells) > 1 else ""
+    said = ", ".join(f"{cell.title}: {WORDS[cell.state].lower()}" for cell in cells)
+    look = looks(first.state, first.reason)
     return (
-        f'<{tag} class="m-name" {role} title="{hx(" ".join((row.product, component)).strip())}">{product}{name}</{tag}>'
+        f' <a class="m-beyond x-chip {look}" data-go href="{hx(href, 4000)}" title="{hx(said, 300)}">'
+        f"{glyph(first.state, first.reason)}{hx(first.title, 24)}{more}{hidden(f', {said}')}</a>"
     )
 
 
