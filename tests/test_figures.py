@@ -21,12 +21,14 @@ from dashboard.charts.failures import failure_bars
 from dashboard.charts.figure import BAD, Figure, RawFigure
 from dashboard.charts.latency import latency_map, percentiles
 from dashboard.charts.line import line_traces
-from dashboard.charts.quality import quality_lines
+from dashboard.charts.scores import calibration_dots, error_bars, score_bars, threshold_curves
 from dashboard.charts.segments import segment_dots
 from dashboard.charts.timeline import PHONE, WIDE, _lane, labels, timeline
+from dashboard.charts.trace import trace_lines
+from dashboard.charts.volume import volume_bars
 from dashboard.charts.zoom import chosen
 from tandem.shown import Change, Distribution, Served, Window
-from tests import screens
+from tests import screens, screens_models
 
 DAY = Window(1_795_111_200, 1_795_197_600)
 MONTH = Window(1_795_197_600 - 30 * 86400, 1_795_197_600)
@@ -40,8 +42,6 @@ def every_figure(kind: str, window: Window, narrow: bool) -> list[Figure]:
     figures = [timeline(found.lines, found.changes, window, found.step, UTC, narrow=narrow)]
     for line in found.lines:
         figures.append(failure_bars(line, window, found.step, UTC, narrow=narrow))
-        promoted = [("v1", window.since + 60)]
-        figures.append(quality_lines(line, one.served, promoted, window, found.step, UTC, narrow=narrow))
     band = screens.band((window.until - window.since) // 300)
     figures.append(latency_map(band, window, UTC, 0.3, narrow=narrow))
     figures.append(percentiles(band, window, UTC, None, narrow=narrow))
@@ -49,7 +49,24 @@ def every_figure(kind: str, window: Window, narrow: bool) -> list[Figure]:
     if one.distribution:
         figures.append(distribution_bars(one.distribution, narrow=narrow))
     figures.append(segment_dots(one.segments, 0.94, narrow=narrow))
-    return figures
+    return [*figures, *model_figures(kind, window, narrow)]
+
+
+def model_figures(kind: str, window: Window, narrow: bool) -> list[Figure]:
+    """What judges models, of every task."""
+    made = []
+    for name in ("fraud-score", "eta-gbm", "ranker", "triage-bert"):
+        one = screens.ENGINES[kind][2](name, window, screens.NOW)
+        model = one.model
+        if model.trace:
+            promoted = [("v1", window.since + 60)]
+            made.append(trace_lines(model.trace, one.served, promoted, window, UTC, narrow=narrow))
+        made += [score_bars(model.scores, 0.4, narrow=narrow)] if model.scores else []
+        made += [calibration_dots(model.calibration, narrow=narrow)] if model.calibration else []
+        made += [error_bars(model.errors, narrow=narrow)] if model.errors else []
+        made += [threshold_curves(model.thresholds, 70, narrow=narrow)] if model.thresholds else []
+        made += [volume_bars(model.volume, window, UTC, narrow=narrow)] if model.volume else []
+    return made
 
 
 @pytest.mark.parametrize(("kind", "window", "narrow"), CASES)
@@ -226,15 +243,14 @@ def test_what_was_not_seen_of_a_feature_is_hatched() -> None:
     assert all(DAY.since <= ts / 1000 <= DAY.until + 43_200 for ts in marks)
 
 
-def test_a_band_for_each_version_that_served_and_a_line_for_a_promotion() -> None:
+def test_versions_are_named_where_they_began_and_a_promotion_is_a_line() -> None:
     middle = (DAY.since + DAY.until) // 2
-    served = (Served("11", DAY.since - 900, middle), Served("12", middle, DAY.until))
-    figure = quality_lines(screens.lines()[1], served, [("12", middle)], DAY, 300, UTC)
-    bands = [shape for shape in figure["layout"]["shapes"] if shape["type"] == "rect"]
-    assert [(band["x0"], band["x1"]) for band in bands] == [
-        (DAY.since * 1000, middle * 1000), (middle * 1000, DAY.until * 1000)
-    ]  # fmt: skip
-    assert [note["text"] for note in figure["layout"]["annotations"]] == ["11", "12"]
+    served = (Served("v11", DAY.since - 900, middle), Served("v12", middle, DAY.until))
+    trace = screens_models.modelled("fraud-score", DAY, screens.NOW).trace
+    assert trace is not None
+    figure = trace_lines(trace, served, [("v12", middle)], DAY, UTC)
+    assert [note["text"] for note in figure["layout"]["annotations"]] == ["<b>v11</b>", "<b>v12</b>"]
+    assert [note["x"] for note in figure["layout"]["annotations"]] == [0, 0.5]
     assert [
         shape["x0"] for shape in figure["layout"]["shapes"] if shape["type"] == "line" and shape["yref"] == "paper"
     ] == [middle * 1000]
