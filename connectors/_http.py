@@ -16,11 +16,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
-from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
+from typing import Any, Literal, Protocol
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 import requests  # noqa: TID251 - this is the one module that may
 import urllib3
@@ -30,6 +31,9 @@ from connectors._json import BadJson, BrokenJson, strict
 from tandem.connect import SourceDown, SourceRefused
 
 Pairs = Sequence[tuple[str, str]] | Mapping[str, str]
+Form = bool | Literal["lines"]
+"""How a body is read: as one JSON document, as text (False), or as one JSON document per line."""
+_UNIX = "http+unix://"
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class _Request:
     def name(self) -> str:
         """The request as people may read it: without its query, which may be long or private."""
         parts = urlsplit(self.url)
-        origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+        origin = f"{parts.scheme}://{unquote(parts.netloc)}" if parts.netloc else ""
         return f"{self.method} {origin}{parts.path}"
 
 
@@ -127,25 +131,33 @@ def open_client(
     headers: Mapping[str, str] | None = None,
     token_header: str = "Authorization",  # noqa: S107 - the name of a header
     token_prefix: str = "Bearer ",  # noqa: S107 - a word of the protocol
+    token: tuple[str, str] | None = None,
+    identity: tuple[Path, Path] | None = None,
+    ca_file: Path | None = None,
     clock: Clock | None = None,
 ) -> Client:
     """A client of the origin of `base`, to be used with `with`.
 
     The token is `config.common.token_env`'s or the first line of `token_file` (mode 0600) and goes to that origin
-    only. `file:DIR` answers from DIR/requests.jsonl. Raises SourceRefused for a URL or a token that cannot be used.
+    only; `token` gives another one and says where it came from. `identity` is a client certificate and its key,
+    `ca_file` stands in for the source's. `file:DIR` answers from DIR/requests.jsonl, `unix:///PATH` is a socket of this
+    machine. Raises SourceRefused for a URL or a token that cannot be used.
     """
-    token, origin_of_token = _token(config.common)
+    secret, origin_of_token = _token(config.common) if token is None else (_usable(*token), token[1])
     sent = {"User-Agent": "tandem-health", **(headers or {})}
-    if token:
-        sent[token_header] = token_prefix + token
+    if secret:
+        sent[token_header] = token_prefix + secret
     limits = LIMITS
     transport: _Transport
     if base.startswith("file:"):
         transport, base = _Recording(Path(base.removeprefix("file:").removeprefix("//"))), ""
+    elif base.startswith("unix:"):
+        path = _socket_path(base)
+        transport, base = _Wire(None, limits, path=path), _UNIX + quote(path, safe="")
     else:
         _check_base(base)
-        transport = _Wire(config.common.ca_file, limits)
-    return Client(transport, base.rstrip("/"), sent, token, origin_of_token, clock or REAL, limits)
+        transport = _Wire(ca_file or config.common.ca_file, limits, identity)
+    return Client(transport, base.rstrip("/"), sent, secret, origin_of_token, clock or REAL, limits)
 
 
 class Client:
@@ -184,7 +196,7 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         accept: Collection[int] = (200,),
-        json: bool = True,
+        json: Form = True,
     ) -> Reply:
         """The answer to a GET; a status in `accept` is returned, any other raises SourceDown or SourceRefused."""
         url = self._url(path_or_url, params)
@@ -198,7 +210,7 @@ class Client:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         accept: Collection[int] = (200,),
-        json: bool = True,
+        json: Form = True,
     ) -> Reply:
         """As `get`, with a form or a JSON body. It is retried too: a connector posts queries, never changes."""
         sent = {**self._headers, **(headers or {})}
@@ -226,7 +238,7 @@ class Client:
             url += ("&" if "?" in url else "?") + urlencode(pairs, quote_via=quote)
         return url
 
-    def _ask(self, request: _Request, accept: Collection[int], json: bool) -> Reply:
+    def _ask(self, request: _Request, accept: Collection[int], json: Form) -> Reply:
         waited = 0.0
         for attempt in range(self._limits.tries):
             try:
@@ -244,7 +256,7 @@ class Client:
             waited += wait
         raise SourceDown(f"{reason}, {self._limits.tries} times in a row; check that the server is up.")
 
-    def _once(self, request: _Request, accept: Collection[int], json: bool) -> Reply:
+    def _once(self, request: _Request, accept: Collection[int], json: Form) -> Reply:
         answer = self._followed(request, accept)
         if answer.status not in accept:
             raise self._failure(request, answer)
@@ -299,19 +311,21 @@ class Client:
         text = "".join(c if c.isprintable() else " " for c in text)[:200]
         return f' ("{self.redacted(text)}")'
 
-    def _reply(self, request: _Request, answer: _Answer, json: bool) -> Reply:
+    def _reply(self, request: _Request, answer: _Answer, json: Form) -> Reply:
         body = self._clear(answer.body)
         if not json or not body.strip():
-            if json and answer.status == 200:
+            if json is True and answer.status == 200:
                 raise _Again(f"{request.name} answered with nothing")
-            return Reply(answer.status, answer.headers, None, _text(answer.headers, body), request.url)
+            data: Any = [] if json == "lines" else None
+            return Reply(answer.status, answer.headers, data, _text(answer.headers, body), request.url)
         if _is_html(answer.headers, body):
             raise SourceRefused(
                 f"{request.name} answered with a login page instead of JSON (it is HTML); "
                 f"check the url, and {self._token_advice()}."
             )
         try:
-            return Reply(answer.status, answer.headers, strict(body), "", request.url)
+            data = [strict(one) for one in body.splitlines() if one.strip()] if json == "lines" else strict(body)
+            return Reply(answer.status, answer.headers, data, "", request.url)
         except BadJson as error:
             raise SourceRefused(f"{request.name} answered with JSON that cannot be used: {error}.") from None
         except BrokenJson:
@@ -348,15 +362,19 @@ def next_link(reply: Reply) -> str | None:
 class _Wire:
     """requests, with everything off that follows, remembers or looks into the environment by itself."""
 
-    def __init__(self, ca_file: Path | None, limits: Limits) -> None:
+    def __init__(
+        self, ca_file: Path | None, limits: Limits, identity: tuple[Path, Path] | None = None, path: str = ""
+    ) -> None:
         self._limits = limits
+        self._path = path
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.verify = str(ca_file) if ca_file else True
+        self._session.cert = (str(identity[0]), str(identity[1])) if identity else None
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.clear()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(max_retries=0, pool_connections=1, pool_maxsize=1))
+            self._session.mount(scheme, _Adapter(path, max_retries=0, pool_connections=1, pool_maxsize=1))
 
     def close(self) -> None:
         self._session.close()
@@ -367,7 +385,7 @@ class _Wire:
             try:
                 with self._session.request(
                     request.method,
-                    request.url,
+                    self._address(request.url),
                     headers=headers,
                     data=request.body,
                     allow_redirects=False,
@@ -393,6 +411,10 @@ class _Wire:
         if late.is_set():
             raise _Again(_trouble(request, None, True, self._limits.total))
         return answer
+
+    def _address(self, url: str) -> str:
+        """Where requests is told to go: behind a socket every server is called localhost."""
+        return "http://localhost" + url.removeprefix(_UNIX + quote(self._path, safe="")) if self._path else url
 
     def _body(self, request: _Request, response: requests.Response) -> bytes:
         pieces: list[bytes] = []
@@ -445,6 +467,10 @@ class _Checked:
         check_address(str(opened.getpeername()[0]), self.host)
         return opened
 
+
+class _Timed:
+    """A connection whose socket the deadline of this thread can shut down."""
+
     def request(self, *args: Any, **kwargs: Any) -> Any:
         if getattr(self, "sock", None) is None:
             self.connect()  # type: ignore[attr-defined]
@@ -452,12 +478,35 @@ class _Checked:
         return super().request(*args, **kwargs)  # type: ignore[misc]
 
 
-class _Connection(_Checked, urllib3.connection.HTTPConnection):
+class _Connection(_Checked, _Timed, urllib3.connection.HTTPConnection):
     pass
 
 
-class _SecureConnection(_Checked, urllib3.connection.HTTPSConnection):
+class _SecureConnection(_Checked, _Timed, urllib3.connection.HTTPSConnection):
     pass
+
+
+class _UnixConnection(_Timed, urllib3.connection.HTTPConnection):
+    """A connection to a socket in the file system; raises SourceRefused where this user may not open it."""
+
+    def __init__(self, path: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._path = path
+
+    def _new_conn(self) -> socket.socket:
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            opened.settimeout(self.timeout if isinstance(self.timeout, int | float) else None)
+            opened.connect(self._path)
+        except PermissionError:
+            opened.close()
+            raise SourceRefused(
+                f"{self._path} may not be opened by this user; give it to a group that Tandem runs in."
+            ) from None
+        except OSError as error:
+            opened.close()
+            raise urllib3.exceptions.NewConnectionError(self, f"{self._path}: {error}") from None
+        return opened
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -468,10 +517,23 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+class _UnixPool(urllib3.HTTPConnectionPool):
+    def __init__(self, path: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ConnectionCls = partial(_UnixConnection, path)  # type: ignore[assignment]
+
+
 class _Adapter(HTTPAdapter):
+    """Connections that are checked and timed; with a `path` all of them go to that socket."""
+
+    def __init__(self, path: str, **kwargs: Any) -> None:
+        self._path = path
+        super().__init__(**kwargs)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        plain: Any = partial(_UnixPool, self._path) if self._path else _Pool
+        self.poolmanager.pool_classes_by_scheme = {"http": plain, "https": _SecurePool}
 
 
 @dataclass
@@ -526,9 +588,21 @@ def _token(common: Any) -> tuple[str, str]:
         token, place = _token_in(Path(common.token_file)), f"the file {common.token_file}"
     else:
         return "", ""
+    return _usable(token, place), place
+
+
+def _usable(token: str, place: str) -> str:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise SourceRefused(f"{place} does not hold a token (one word of printable characters); correct it.")
-    return token, place
+    return token
+
+
+def _socket_path(base: str) -> str:
+    """The path of unix:///PATH, as DOCKER_HOST spells it."""
+    path = base.removeprefix("unix:").removeprefix("//")
+    if not path.startswith("/") or not path.isprintable() or len(path.encode()) > 107:
+        raise SourceRefused(f'the url "{base}" should be unix:// and the whole path of a socket, unix:///run/x.sock.')
+    return path
 
 
 def _token_in(path: Path) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
+import socketserver
+import threading
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from pathlib import Path
@@ -330,3 +333,61 @@ def test_a_clock_that_is_off_shows(clock: VirtualClock) -> None:
     ):
         opened.get("/x")
         assert opened.skew == 120.0
+
+
+def test_a_socket_of_this_machine_answers_like_any_server(clock: VirtualClock, tmp_path: Path) -> None:
+    """Same caps, deadlines and words; where nobody listens, and where this user may not, it is said."""
+    answers = {
+        b"/x?a=%2F": b'{"a": 1}', b"/lines": b'{"a": 1}\n\n{"a": 2}\n', b"/none": b"", b"/big": b"[" + b" " * 6_000_000,
+        b"/half": b'{"a": 1}\n{"a"',
+    }  # fmt: skip
+    with listening(tmp_path / "own.sock", answers) as asked, client(f"unix://{tmp_path}/own.sock") as opened:
+        assert opened.get("/x", {"a": "/"}).data == {"a": 1}
+        assert opened.get("/lines", json="lines").data == [{"a": 1}, {"a": 2}]
+        assert opened.get("/none", json="lines").data == []
+        with pytest.raises(_http.TooLarge, match=r"own\.sock/big answered with more than 5 MB"):
+            opened.get("/big")
+        with pytest.raises(SourceDown, match="not JSON, perhaps cut off, 4 times in a row"):
+            opened.get("/half", json="lines")
+        with pytest.raises(SourceDown, match="did not answer in"):
+            opened.get("/hangs")
+        with pytest.raises(SourceRefused, match="points to another server"):
+            opened.get("http://127.0.0.1:1/x")
+    assert asked[0].startswith(b"GET /x?a=%2F HTTP/1.1")
+    with client(f"unix://{tmp_path}/own.sock") as opened, pytest.raises(SourceDown, match=r"own\.sock/x could not be"):
+        opened.get("/x")
+    for wrong in ("unix:run.sock", "unix://run.sock", "unix:///" + "x" * 200):
+        with pytest.raises(SourceRefused, match="the whole path of a socket"):
+            client(wrong)
+
+
+@contextlib.contextmanager
+def listening(path: Path, answers: dict[bytes, bytes]) -> Iterator[list[bytes]]:
+    """A server behind a socket; what it does not know it never answers."""
+    asked: list[bytes] = []
+    stopping = threading.Event()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            line = self.rfile.readline().strip()
+            while self.rfile.readline().strip():
+                pass
+            asked.append(line)
+            body = answers.get(line.split()[1])
+            if body is None:
+                stopping.wait(20)
+                return
+            with contextlib.suppress(OSError):
+                self.wfile.write(
+                    b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+                )
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield asked
+        stopping.set()
+        server.shutdown()
+        thread.join()
+    path.unlink()
