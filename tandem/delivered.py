@@ -277,12 +277,15 @@ def _of(change: Change) -> tuple[str, str]:
 def committed(change: Change, events: Sequence[Event]) -> tuple[int, str] | None:
     """(when the commit of a change was made, how that is known); None where nothing tells.
 
-    A label `committed_at` of the deployment or the commit itself says it; else the first build of the commit, or its
-    release, which come after it: then the lead time is at least that long.
+    A label `committed_at` of the deployment or of anything else of its commit says it, or the commit itself; else the
+    first build of the commit, or its release, which come after it: then the lead time is at least that long.
     """
     stated = _stated(dict(change.labels).get("committed_at", ""))
     if stated is not None and stated <= change.running:
         return stated, "commit"
+    labelled = [at for event in events if (at := _stated(dict(event.labels).get("committed_at", ""))) is not None]
+    if labelled and min(labelled) <= change.running:
+        return min(labelled), "commit"
     for kind in COMMITTED:
         known = [event.ts for event in events if event.kind == kind and event.ts <= change.running]
         if known:
