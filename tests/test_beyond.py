@@ -6,12 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
+from dashboard.blocks.changes import change_list
 from dashboard.blocks.matrix import matrix
 from dashboard.view import view
 from tandem import collect, report
 from tandem.config import Component, Objective
 from tandem.records import BUCKET, HOUR, Covered, Fact, Page, Ratio, Series
-from tandem.shown import Window
+from tandem.shown import Change, Window
 from tandem.store.file import open_store
 from tests.fakes import NOW, config, saying, source
 
@@ -64,3 +65,19 @@ def test_the_table_names_what_has_no_column(tmp_path: Path) -> None:
     )
     assert drawn.count("m-beyond") == 1
     assert "Deployments: breached" in drawn
+    assert "+1" in drawn
+
+
+def test_builds_that_passed_make_room_for_everything_else() -> None:
+    def change(kind: str, ts: int, outcome: str, title: str) -> Change:
+        return Change("Build" if kind == "build" else "Incident", kind, ts, None, None, title, ("api",), outcome, "",
+                      "ci", "", f"{kind}{ts}")  # fmt: skip
+
+    found = [change("build", NOW - place, "good", f"passed {place}") for place in range(40)]
+    found += [change("incident", NOW - 5000, "bad", "on fire"), change("build", NOW - 6000, "bad", "broke")]
+    shown = change_list(found, view("overview", {}, NOW, environments=(), products=(), components=("api",)))
+    assert "on fire" in shown
+    assert "broke" in shown
+    assert "40 builds that passed in this window" in shown
+    few = change_list(found[:3], view("overview", {}, NOW, environments=(), products=(), components=("api",)))
+    assert few.count("passed ") == 3

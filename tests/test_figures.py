@@ -270,3 +270,31 @@ def test_many_bins_of_a_number_have_few_names() -> None:
     found = Distribution("amount", "number", labels, (1 / 30,) * 30, (1 / 30,) * 30, 100, 50)
     assert len(distribution_bars(found)["layout"]["xaxis"]["ticktext"]) <= 12
     assert len(distribution_bars(found, narrow=True)["layout"]["xaxis"]["ticktext"]) <= 6
+
+
+def lasting(kind: str, ts: int, ended: int | None, title: str = "Checkout fails") -> Change:
+    return Change("Incident", kind, ts, None, ended, title, ("checkout-api",), "bad", "", "on-call", "", title)
+
+
+def test_an_incident_of_all_the_window_stands_in_its_lane_and_tints_nothing() -> None:
+    window = Window(1_000_000_200, 1_000_086_600)
+    before = lasting("incident", window.since - 90_000, None)
+    drawn = timeline(screens.lines(), (before,), window, 300, UTC)
+    bars = [shape for shape in drawn["layout"]["shapes"] if shape.get("x0") == window.since * 1000
+            and shape.get("x1") == window.until * 1000]  # fmt: skip
+    assert [bar["yref"] for bar in bars] == ["y"]
+    assert [trace["x"] for trace in drawn["data"] if trace.get("mode") == "markers"] == [[window.since * 1000]]
+    assert [note["x"] for note in drawn["layout"]["annotations"] if note["text"] == before.title] == [
+        window.since * 1000
+    ]
+
+
+def test_planned_work_is_grey_and_what_ended_before_is_not_drawn() -> None:
+    window = Window(1_000_000_200, 1_000_086_600)
+    planned = lasting("maintenance", window.since + 3600, window.since + 7200, "New database")
+    over = lasting("incident", window.since - 7200, window.since - 3600)
+    drawn = timeline(screens.lines(), (over, planned), window, 300, UTC)
+    tints = [shape for shape in drawn["layout"]["shapes"] if shape.get("x0") == (window.since + 3600) * 1000]
+    assert len(tints) == 2
+    assert all(shape["fillcolor"].startswith("rgba(124,133,149") for shape in tints)
+    assert not [trace for trace in drawn["data"] if (window.since - 7200) * 1000 in trace.get("x", ())]

@@ -26,12 +26,20 @@ def change_list(found: Sequence[Change], view: View, zone: tzinfo = UTC, most: i
     """The changes of a window, newest first."""
     if not found:
         return '<p class="x-muted">Nothing changed in this window, as far as the sources have said.</p>'
-    newest = sorted(found, key=lambda change: (-change.ts, change.key))[:most]
-    rest = len(found) - len(newest)
-    tail = f'<p class="m-more">and {text.count(rest)} earlier in this window</p>' if rest else ""
+    newest, tail = _picked(found, most)
     days = view.window.until - view.window.since > 86400
     rows = "".join(_change(change, zone, days) for change in newest)
     return f'<ol class="e-list {"e-wide" if wide else ""}">{rows}</ol>{tail}'
+
+
+def _picked(found: Sequence[Change], most: int) -> tuple[list[Change], str]:
+    """The newest changes, and what is not listed: builds that passed make room for everything else."""
+    telling = [change for change in found if not (change.kind == "build" and change.outcome == "good")]
+    some = found if len(found) <= most else telling
+    newest = sorted(some, key=lambda change: (-change.ts, change.key))[:most]
+    left = ((len(found) - len(some), "builds that passed"), (len(some) - len(newest), "earlier changes"))
+    said = " and ".join(f"{text.count(many)} {what}" for many, what in left if many)
+    return newest, f'<p class="m-more">and {said} in this window</p>' if said else ""
 
 
 def _change(change: Change, zone: tzinfo, days: bool) -> str:

@@ -80,17 +80,16 @@ def _row_name(row: Row, side: str, both: bool, view: View) -> str:
 
 
 def _beyond(cells: Sequence[Cell], side: str, view: View) -> str:
-    """Objectives in trouble that have no column: the worst by name, with how many more."""
+    """How many objectives in trouble have no column; their names for whoever points at it, and for screen readers."""
     if not cells:
         return ""
     first = cells[0]
     href = view.link(PAGES[side], component=first.component, version="")
-    more = f" +{len(cells) - 1}" if len(cells) > 1 else ""
     said = ", ".join(f"{cell.title}: {WORDS[cell.state].lower()}" for cell in cells)
     look = looks(first.state, first.reason)
     return (
         f' <a class="m-beyond x-chip {look}" data-go href="{hx(href, 4000)}" title="{hx(said, 300)}">'
-        f"{glyph(first.state, first.reason)}{hx(first.title, 24)}{more}{hidden(f', {said}')}</a>"
+        f'{glyph(first.state, first.reason)}<span aria-hidden="true">+{len(cells)}</span>{hidden(said)}</a>'
     )
 
 

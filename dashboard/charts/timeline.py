@@ -20,6 +20,11 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "Deploy": ("triangle-up", SYSTEM),
     "Build": ("circle", SYSTEM),
 }
+TINTS = {
+    "incident": ("rgba(224,86,31,.11)", "rgba(224,86,31,.40)"),
+    "maintenance": ("rgba(124,133,149,.14)", "rgba(124,133,149,.40)"),
+}
+"""Across all parts, and in the lane."""
 WIDE, PHONE = 1180, 270
 """Plotting width in pixels that labels are placed for; what is wider only gains room."""
 
@@ -82,16 +87,20 @@ def _lane_bands() -> list[Figure]:
 
 
 def _incidents(changes: Sequence[Change], window: Window) -> list[Figure]:
-    """The newest twelve incidents as rectangles across all parts."""
+    """The newest twelve incidents and planned works: a bar in their lane, and a tint across all parts.
+
+    What went on all the time tints nothing: it would tell no time from another.
+    """
     found = [c for c in changes if c.lane == "Incident" and (c.ended is None or c.ended > c.ts)][-12:]
-    return [
-        {
-            "type": "rect", "x0": max(c.ts, window.since) * 1000, "yref": "paper", "y0": 0, "y1": 0.96,
-            "x1": (window.until if c.ended is None else min(c.ended, window.until)) * 1000,
-            "fillcolor": "rgba(224,86,31,.11)", "line": {"width": 0}, "layer": "below",
-        }
-        for c in found
-    ]  # fmt: skip
+    shapes = []
+    for one in found:
+        x0, x1 = max(one.ts, window.since), min(window.until if one.ended is None else one.ended, window.until)
+        tint, bar = TINTS["maintenance" if one.kind == "maintenance" else "incident"]
+        place, ends = _lane(one), {"type": "rect", "x0": x0 * 1000, "x1": x1 * 1000, "line": {"width": 0}}
+        shapes.append(ends | {"yref": "y", "y0": place - 0.22, "y1": place + 0.22, "fillcolor": bar, "layer": "below"})
+        if x1 - x0 < window.until - window.since:
+            shapes.append(ends | {"yref": "paper", "y0": 0, "y1": 0.96, "fillcolor": tint, "layer": "below"})
+    return shapes
 
 
 def _takeovers(changes: Sequence[Change], window: Window, parts: Sequence[tuple[float, float]]) -> list[Figure]:
@@ -110,7 +119,7 @@ def _takeovers(changes: Sequence[Change], window: Window, parts: Sequence[tuple[
 def _lane_traces(changes: Sequence[Change], window: Window) -> list[Figure]:
     groups: dict[tuple[str, bool], list[Change]] = {}
     for change in changes:
-        if change.lane in LANES and window.since <= change.ts < window.until:
+        if change.lane in LANES and _drawn(change, window):
             groups.setdefault((change.lane, change.outcome == "bad"), []).append(change)
     traces = []
     for (lane, bad), found in groups.items():
@@ -120,7 +129,7 @@ def _lane_traces(changes: Sequence[Change], window: Window) -> list[Figure]:
         traces.append({
             "type": "scatter",
             "mode": "markers",
-            "x": [change.ts * 1000 for change in found],
+            "x": [max(change.ts, window.since) * 1000 for change in found],
             "y": [_lane(change) for change in found],
             "yaxis": "y",
             "marker": {"symbol": symbol, "size": 10, "color": colour, "line": {"width": 0}},
@@ -129,6 +138,13 @@ def _lane_traces(changes: Sequence[Change], window: Window) -> list[Figure]:
             "cliponaxis": False,
         })  # fmt: skip
     return traces
+
+
+def _drawn(change: Change, window: Window) -> bool:
+    """Whether a change lies in the window, or is an incident that began before and reaches into it."""
+    if change.lane == "Incident" and change.ts < window.since:
+        return (change.ended or window.until) > window.since
+    return window.since <= change.ts < window.until
 
 
 def _hover(change: Change) -> str:
@@ -148,7 +164,7 @@ def labels(changes: Sequence[Change], window: Window, width: int) -> list[Figure
     span = window.until - window.since
     scale = width / span
     limit = 34 if width > 600 else 16
-    inside = [c for c in changes if c.lane in LANES and window.since <= c.ts < window.until]
+    inside = [c for c in changes if c.lane in LANES and _drawn(c, window)]
     lines = [(c.ts - window.since) * scale for c in inside if c.kind == "promotion"]
     edges = [(max(c.ts, window.since) - window.since) * scale for c in inside if c.lane == "Incident"]
     placed = []
@@ -156,18 +172,18 @@ def labels(changes: Sequence[Change], window: Window, width: int) -> list[Figure
         here = sorted((c for c in inside if c.lane == lane), key=lambda c: c.ts)
         if lane == "Build":
             here = [c for c in here if c.outcome == "bad"] if len(here) > 12 else here
-        taken = [
-            ((c.ts - window.since) * scale - 8, (c.ts - window.since) * scale + 8) for c in inside if c.lane == lane
-        ]
+        marks = [(max(c.ts, window.since) - window.since) * scale for c in inside if c.lane == lane]
+        taken = [(x - 8, x + 8) for x in marks]
         walls = [(x - 2, x + 2) for x in (*lines, *(edges if lane != "Incident" else ()))]
         for change in reversed(here):
-            x = (change.ts - window.since) * scale
+            begun = max(change.ts, window.since)
+            x = (begun - window.since) * scale
             own = [box for box in (*taken, *walls) if not box[0] <= x <= box[1]]
             found = _fit(change, x, width, limit, own)
             if found:
                 words, side, box = found
                 taken.append(box)
-                placed.append(_label(change, words, side))
+                placed.append(_label(change, begun, words, side))
     return placed[:60]
 
 
@@ -184,8 +200,8 @@ def _fit(
     return None
 
 
-def _label(change: Change, words: str, side: str) -> Figure:
+def _label(change: Change, ts: int, words: str, side: str) -> Figure:
     return {
-        "x": change.ts * 1000, "y": _lane(change), "xref": "x", "yref": "y", "text": px(words), "showarrow": False,
+        "x": ts * 1000, "y": _lane(change), "xref": "x", "yref": "y", "text": px(words), "showarrow": False,
         "xanchor": side, "xshift": -9 if side == "right" else 9, "font": {"size": 11, "color": INK},
     }  # fmt: skip
