@@ -62,6 +62,7 @@ class Measures(Observed):
 
     def answers(self, asked: Sequence[Asked]) -> list[Answer]:
         """The merges of all that is asked, with one read per summary and set of windows."""
+        self._awaited.update(one.component for one in asked)
         groups: dict[tuple[str, Lookbacks, int], list[int]] = {}
         for place, one in enumerate(asked):
             groups.setdefault((one.signal.kind, self.looks(one), self.edge(one)), []).append(place)
@@ -94,16 +95,17 @@ class Measures(Observed):
         for one, mixed in zip(asked, apart, strict=True):
             some = self.series(one.component, one.signal.name)
             values = next(mixes) if mixed else [self._merge(kind, some, merges, n) for n in range(len(windows))]
-            answer = self._answer(one, looks, windows, values, next(iter(self._sources(one)), 0))
+            answer = self._answer(one, looks, windows, values, self._first(one))
             answer.edge = edge
             answer.witnesses = [(number, self._merge(kind, self._of(one, number), witnesses, 0))
-                                for number in self._sources(one)[1:]]  # fmt: skip
+                                for number in self._sources(one) if number != answer.source]  # fmt: skip
             answers.append(answer)
         return answers
 
     def _witnessed(self, kind: str, asked: Sequence[Asked]) -> dict[int, list[Any]]:
-        """What every source that may only bear witness counted in the window."""
-        ids = {kept.id for one in asked for number in self._sources(one)[1:] for kept in self._of(one, number)}
+        """What every source of those that have several counted in the window."""
+        several = [one for one in asked if len(self._sources(one)) > 1]
+        ids = {kept.id for one in several for number in self._sources(one) for kept in self._of(one, number)}
         return self.reader.totals(kind, sorted(ids), [(self.window.since, self.window.until)])
 
     def _of(self, one: Asked, number: int) -> list[Kept]:
@@ -194,16 +196,46 @@ class Measures(Observed):
             parts += [self._merge(kind, series, merges[spans], spans.index(span)) for span in stretches[place]]
         return counting.added(part for part in parts if part is not None)
 
+    def _first(self, one: Asked) -> int:
+        """The source that is named for the page's window: the first of those that counted and saw any of it."""
+        sources = self._sources(one)
+        if len(sources) < 2 or self._add_up(sources):
+            return next(iter(sources), 0)
+        owned = self._owned(one, sources, self.window.since, self.window.until)
+        return next((number for number in sources if self._looked(one, number, owned[number])), sources[0])
+
+    def _looked(self, one: Asked, number: int, owned: Iterable[Span]) -> list[Span]:
+        """What a source saw of the stretches that it counts for."""
+        return [
+            span for low, high in owned for span in self.coverage_of(number, one.component, one.signal.name, low, high)
+        ]
+
+    def _seen(self, one: Asked, since: int, until: int) -> list[Span]:
+        """What was seen inside [since, until): of each stretch by the source that counts for it."""
+        sources = self._sources(one)
+        if len(sources) < 2 or self._add_up(sources):
+            return super()._seen(one, since, until)
+        owned = self._owned(one, sources, since, until)
+        return union(span for number, owns in owned.items() for span in self._looked(one, number, owns))
+
+    def _late(self, one: Asked, source: int) -> bool:
+        """Whether nobody who may count is up to date."""
+        sources = self._sources(one)
+        return all(map(self.late, sources)) if sources and not self._add_up(sources) else self.late(source)
+
     def _owned(self, one: Asked, sources: list[int], since: int, until: int) -> dict[int, list[Span]]:
-        """The stretches that each source counts for; sources that add up all count everywhere."""
+        """The stretches that each source counts for; sources that add up all count everywhere.
+
+        A bucket is that of the first source that saw any of it: what it counted there is kept.
+        """
         everything = [(since, until)]
         if len(sources) < 2 or self._add_up(sources):
             return dict.fromkeys(sources, everything)
         left, owned = everything, {}
         for number in sources:
             seen = self.coverage_of(number, one.component, one.signal.name, since, until)
-            whole = [(-(-low // BUCKET) * BUCKET, high // BUCKET * BUCKET) for low, high in seen]
-            mine = [span for low, high in left for span in overlap(union(whole), low, high)]
+            touched = [(low // BUCKET * BUCKET, -(-high // BUCKET) * BUCKET) for low, high in seen]
+            mine = [span for low, high in left for span in overlap(union(touched), low, high)]
             owned[number] = mine
             left = subtract(left, union(mine))
         owned[sources[0]] = union([*owned[sources[0]], *left])
@@ -211,22 +243,22 @@ class Measures(Observed):
 
     def merges(self, kind: str, component: str, signal: str, series: Sequence[Kept]) -> list[tuple[Kept, Any]]:
         """Some series of a component's signal with their merges over the window, each source where it counts."""
-        return self.gathered(kind, component, {signal: series})[signal]
+        return self.gathered(kind, {(component, signal): series})[component, signal]
 
     def gathered(
-        self, kind: str, component: str, wanted: Mapping[str, Sequence[Kept]]
-    ) -> dict[str, list[tuple[Kept, Any]]]:
-        """The merges of series of several signals; what is read over the same stretches is read at once."""
-        found: dict[str, list[tuple[Kept, Any]]] = {signal: [] for signal in wanted}
-        together: dict[tuple[Span, ...], dict[int, tuple[str, Kept]]] = {}
-        for signal, series in wanted.items():
-            for number, stretches in self._stretches(component, signal, series).items():
-                mine = {kept.id: (signal, kept) for kept in series if kept.placed.source == number}
+        self, kind: str, wanted: Mapping[tuple[str, str], Sequence[Kept]]
+    ) -> dict[tuple[str, str], list[tuple[Kept, Any]]]:
+        """The merges of series by (component, signal); what is read over the same stretches is read at once."""
+        found: dict[tuple[str, str], list[tuple[Kept, Any]]] = {key: [] for key in wanted}
+        together: dict[tuple[Span, ...], dict[int, tuple[tuple[str, str], Kept]]] = {}
+        for key, series in wanted.items():
+            for number, stretches in self._stretches(*key, series).items():
+                mine = {kept.id: (key, kept) for kept in series if kept.placed.source == number}
                 together.setdefault(tuple(stretches), {}).update(mine)
         for spans, mine in together.items():
             for place, some in self.reader.totals(kind, sorted(mine), spans).items():
-                signal, kept = mine[place]
-                found[signal] += [(kept, merge) for merge in some if merge is not None]
+                key, kept = mine[place]
+                found[key] += [(kept, merge) for merge in some if merge is not None]
         return found
 
     def _stretches(self, component: str, signal: str, series: Sequence[Kept]) -> dict[int, list[Span]]:
@@ -278,7 +310,7 @@ class Measures(Observed):
         answer.coverage = self.coverage(one, *windows[0], raw=True)
         answer.judged_coverage = self.coverage(one, *windows[0]) if self.corrections else answer.coverage
         answer.objective_coverage = self.coverage(one, *windows[1])
-        answer.stale = self.late(source)
+        answer.stale = self._late(one, source)
         answer.labels = not (one.signal.name in ("outcome", "error") and self.series(one.component, "volume"))
         if one.measure:
             answer.instead = counting.unfit(one, values[1], bool(self._configured_positive(one.component)))

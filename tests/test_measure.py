@@ -212,6 +212,43 @@ def test_sources_are_never_added_unless_they_say_so(
         assert {"state", "reason", "objective", "coverage", "quantiles"} <= set(shown)
 
 
+def test_a_bucket_that_the_first_source_saw_in_part_keeps_what_it_counted(tmp_path: Path) -> None:
+    known = sourced(tmp_path, {"name": "a"}, {"name": "b"})
+    since = NOW // HOUR * HOUR - 2 * HOUR
+    with open_store(tmp_path / "tandem.duckdb") as opened:
+        early = uptime(9, 10, since, since + HOUR)  # its last look was 100 s into its twelfth bucket
+        pulled(opened, known, "a", [replace(early[0], covered=[Covered(since, since + HOUR - 200)])])
+        pulled(opened, known, "b", uptime(5, 8, since, since + 2 * HOUR))
+        measures = Measures(Reader(opened), known, Window(since, since + 2 * HOUR), NOW)
+        [answer] = measures.answers(measures.asked(["api"], ["availability"]))
+        assert (answer.good, answer.total) == (12 * 9 + 12 * 5, 12 * 10 + 12 * 8)
+        assert answer.coverage == pytest.approx(1 - 200 / (2 * HOUR)), "what counts there was seen for 100 s"
+        context = SimpleNamespace(store=opened, config=known)
+        [there] = report.show(context, "api", Window(since + HOUR - BUCKET, since + HOUR), now=NOW)["signals"]
+        assert (there["good"], there["total"], there["source"]) == (9, 10, "a")
+        [filled] = report.show(context, "api", Window(since + HOUR, since + 2 * HOUR), now=NOW)["signals"]
+        assert (filled["good"], filled["total"], filled["source"]) == (12 * 5, 12 * 8, "b"), "named by who counted"
+        [blind] = filled["witnesses"]
+        assert (blind["source"], blind["total"], blind["difference"]) == ("a", 0, None)
+        assert "stale" not in filled["reason"]
+
+
+def test_a_primary_that_looks_for_a_moment_of_each_bucket_counts(tmp_path: Path) -> None:
+    """Such as a probe by `sync`: one look every five minutes is all of its counts, and a tenth of the time."""
+    known = sourced(tmp_path, {"name": "a"}, {"name": "b", "primary": True})
+    since = NOW // HOUR * HOUR - HOUR
+    looks = uptime(1, 1, since, since + HOUR)
+    seen = [Covered(ts, ts + 30) for ts in range(since + 60, since + HOUR, BUCKET)]
+    with open_store(tmp_path / "tandem.duckdb") as opened:
+        pulled(opened, known, "a", uptime(5, 8, since, since + HOUR))
+        pulled(opened, known, "b", [replace(looks[0], covered=seen)])
+        measures = Measures(Reader(opened), known, Window(since, since + HOUR), NOW)
+        [answer] = measures.answers(measures.asked(["api"], ["availability"]))
+        assert (answer.good, answer.total) == (12, 12)
+        assert measures.source_name(answer.source) == "b"
+        assert answer.coverage == pytest.approx(0.1)
+
+
 def test_what_no_source_covered_is_the_first_ones(tmp_path: Path) -> None:
     known = sourced(tmp_path, {"name": "a"}, {"name": "b"})
     since = NOW // HOUR * HOUR - 3 * HOUR
