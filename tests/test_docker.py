@@ -205,7 +205,7 @@ def test_a_restart_by_hand_that_events_forgot_blames_nobody() -> None:
 
 @pytest.mark.parametrize("remembered", [True, False])
 def test_the_first_look_tells_what_a_container_proves(remembered: bool) -> None:
-    """As captured, a container that ended four times: each with its event, else the last with its time, three counted."""
+    """A container that ended four times, as captured: each with its event, else the last with its time."""
     look = Looking(Engine())
     rows = json.loads((PAYLOADS / "containers_json_all.json").read_text())
     told = {one["Id"]: one for one in map(json.loads, (one.read_text() for one in PAYLOADS.glob("inspect_*.json")))}
