@@ -9,7 +9,7 @@ from typing import Literal
 from tandem import bins, measured
 from tandem.compared import Difference, Interval, Unit, Value
 from tandem.config import Component
-from tandem.counted import Counted, counted
+from tandem.counted import counted, several
 from tandem.judged import worth_of
 from tandem.measure import Answer, Asked, Measures
 from tandem.modelled import Measure
@@ -44,6 +44,9 @@ def differences(now: Measures, then: Measures, components: Sequence[Component]) 
     by_component: dict[str, list[tuple[Answer, Answer]]] = {}
     for one, mine, theirs in pairs:
         by_component.setdefault(one.component, []).append((mine, theirs))
+    models = [component.name for component in components if component.kind == "model"]
+    for side in (now, then):
+        several(side, models)
     for component in components:
         some = by_component.get(component.name, [])
         for mine, theirs in some:
@@ -158,8 +161,8 @@ def arriving(component: Component, now: Measures, then: Measures) -> str:
 
 
 def _measures(measures: Measures, component: str) -> dict[str, Measure]:
-    found: Counted = counted(measures, component)
-    return {one.name: one for one in measured.measures(found, worth_of(measures, component))}
+    found = measured.measures(counted(measures, component), worth_of(measures, component))
+    return {one.name: one for one in found}
 
 
 def _of(one: Measure | None) -> Value:

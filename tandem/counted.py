@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tandem import bins
 from tandem.measure import Filters, Measures
@@ -13,6 +14,7 @@ from tandem.records import Confusion, Histogram, Moments, Ratio, merged
 from tandem.store.file import Kept
 
 LOSSES = ("log_loss", "brier")
+RATIOS = ("volume", "label_coverage")
 
 
 @dataclass
@@ -87,26 +89,45 @@ def _sum(parts: Iterable[Confusion]) -> Confusion:
     return merged(Confusion({}), parts)
 
 
+_known: WeakKeyDictionary[Measures, dict[str, Counted]] = WeakKeyDictionary()
+"""What one question has read already: several parts of a page look at the same model."""
+
+
 def counted(measures: Measures, component: str) -> Counted:
     """Everything counted of a model over the window."""
-    outcomes = _outcomes(measures, component)
+    return several(measures, [component])[component]
+
+
+def several(measures: Measures, components: Sequence[str]) -> dict[str, Counted]:
+    """Everything counted of some models over the window, all in one read per summary."""
+    known = _known.setdefault(measures, {})
+    left = [one for one in dict.fromkeys(components) if one not in known]
+    if left:
+        outcomes, ratios = _outcomes(measures, left), _ratios(measures, left)
+        histograms, moments = _histograms(measures, left), _moments(measures, left)
+        for one in left:
+            known[one] = _counted(measures, one, outcomes[one], ratios[one], histograms[one], moments[one])
+    return {one: known[one] for one in components}
+
+
+def _counted(
+    measures: Measures, component: str, outcomes: Mapping[tuple[str, str], Confusion], ratios: Mapping[str, Ratio],
+    histograms: Mapping[tuple[str, str], Histogram], moments: Mapping[tuple[str, str], Moments],
+) -> Counted:  # fmt: skip
     total = _sum(one for (_, segment), one in outcomes.items() if segment == measures.filters.segment)
-    ratios = _ratios(measures, component)
-    histograms = _histograms(measures, component)
-    moments = _moments(measures, component)
     return Counted(
         component=component,
         filters=measures.filters,
         said_task=_said(measures, component),
         positive=measures.positive(component, total),
-        volume=ratios.pop("volume", Ratio()),
-        coverage=ratios.pop("label_coverage", Ratio()),
+        volume=ratios.get("volume", Ratio()),
+        coverage=ratios.get("label_coverage", Ratio()),
         outcomes=outcomes,
         scores={name: one for (signal, name), one in histograms.items() if signal == "score" and name not in LOSSES},
         losses={name: one for (signal, name), one in moments.items() if signal == "score"},
         errors={name: one for (signal, name), one in moments.items() if signal == "error"},
         error=histograms.get(("error", "")),
-        faults={name: ratio.total for name, ratio in ratios.items()},
+        faults={name: ratio.total for name, ratio in ratios.items() if name not in RATIOS},
         ages=histograms.get(("label_age", "")),
     )
 
@@ -128,37 +149,46 @@ def margins(measures: Measures, component: str, signal: str) -> list[Kept]:
     ]  # fmt: skip
 
 
-def _outcomes(measures: Measures, component: str) -> dict[tuple[str, str], Confusion]:
-    found: dict[tuple[str, str], list[Confusion]] = {}
-    for kept, cells in measures.merges("confusion", component, "outcome", margins(measures, component, "outcome")):
-        value = measures.value("confusion", kept, cells)
-        if isinstance(value, Confusion) and value.cells:
-            found.setdefault((kept.placed.version, kept.placed.segment), []).append(value)
-    return {key: _sum(some) for key, some in found.items()}
+def _outcomes(measures: Measures, components: Sequence[str]) -> dict[str, dict[tuple[str, str], Confusion]]:
+    """By component, and by (version, segment)."""
+    wanted = {(one, "outcome"): margins(measures, one, "outcome") for one in components}
+    parts: dict[str, dict[tuple[str, str], list[Confusion]]] = {one: {} for one in components}
+    for (component, _), rows in measures.gathered("confusion", wanted).items():
+        for kept, cells in rows:
+            value = measures.value("confusion", kept, cells)
+            if isinstance(value, Confusion) and value.cells:
+                parts[component].setdefault((kept.placed.version, kept.placed.segment), []).append(value)
+    return {one: {key: _sum(some) for key, some in mine.items()} for one, mine in parts.items()}
 
 
-def _ratios(measures: Measures, component: str) -> dict[str, Ratio]:
+def _ratios(measures: Measures, components: Sequence[str]) -> dict[str, dict[str, Ratio]]:
     """Volume and label coverage by signal, faults by "column:reason"."""
-    wanted: dict[str, Sequence[Kept]] = {one: measures.series(component, one) for one in ("volume", "label_coverage")}
-    wanted["valid_rows"] = [kept for kept in measures.every(component, "valid_rows") if kept.placed.name]
-    found: dict[str, Ratio] = {}
-    for signal, rows in measures.gathered("ratio", component, wanted).items():
+    wanted: dict[tuple[str, str], Sequence[Kept]] = {}
+    for one in components:
+        wanted |= {(one, signal): measures.series(one, signal) for signal in RATIOS}
+        wanted[one, "valid_rows"] = [kept for kept in measures.every(one, "valid_rows") if kept.placed.name]
+    found: dict[str, dict[str, Ratio]] = {one: {} for one in components}
+    for (component, signal), rows in measures.gathered("ratio", wanted).items():
+        mine = found[component]
         for kept, merge in rows:
             name = kept.placed.name if signal == "valid_rows" else signal
-            found[name] = found.get(name, Ratio()) + Ratio(int(merge[0]), int(merge[1]))
+            mine[name] = mine.get(name, Ratio()) + Ratio(int(merge[0]), int(merge[1]))
     return found
 
 
-def _histograms(measures: Measures, component: str) -> dict[tuple[str, str], Histogram]:
+def _histograms(measures: Measures, components: Sequence[str]) -> dict[str, dict[tuple[str, str], Histogram]]:
     """Scores by class, errors and the ages of labels, by (signal, name)."""
-    wanted = {one: [kept for kept in measures.every(component, one) if one != "score" or kept.placed.name not in LOSSES]
-              for one in ("score", "error", "label_age")}  # fmt: skip
-    wanted["error"] = [kept for kept in wanted["error"] if not kept.placed.name]
-    parts: dict[tuple[str, str], list[Histogram]] = {}
-    for signal, rows in measures.gathered("histogram", component, _there(wanted)).items():
+    wanted: dict[tuple[str, str], Sequence[Kept]] = {}
+    for one in components:
+        wanted[one, "score"] = [kept for kept in measures.every(one, "score") if kept.placed.name not in LOSSES]
+        wanted[one, "error"] = [kept for kept in measures.every(one, "error") if not kept.placed.name]
+        wanted[one, "label_age"] = measures.every(one, "label_age")
+    parts: dict[str, dict[tuple[str, str], list[Histogram]]] = {one: {} for one in components}
+    for (component, signal), rows in measures.gathered("histogram", _there(wanted)).items():
         for kept, merge in rows:
-            parts.setdefault((signal, kept.placed.name), []).append(_histogram(measures, kept, merge))
-    return {key: bins.merge(some).histogram for key, some in parts.items()}
+            key = signal, kept.placed.name
+            parts[component].setdefault(key, []).append(_histogram(measures, kept, merge))
+    return {one: {key: bins.merge(some).histogram for key, some in mine.items()} for one, mine in parts.items()}
 
 
 def _histogram(measures: Measures, kept: Kept, merge: Any) -> Histogram:
@@ -167,20 +197,19 @@ def _histogram(measures: Measures, kept: Kept, merge: Any) -> Histogram:
     return found
 
 
-def _moments(measures: Measures, component: str) -> dict[tuple[str, str], Moments]:
+def _moments(measures: Measures, components: Sequence[str]) -> dict[str, dict[tuple[str, str], Moments]]:
     """Losses and errors by (signal, name)."""
-    wanted = {
-        "score": [kept for kept in measures.every(component, "score") if kept.placed.name in LOSSES],
-        "error": [kept for kept in measures.every(component, "error") if kept.placed.name],
-    }
-    parts: dict[tuple[str, str], list[Moments]] = {}
-    for signal, rows in measures.gathered("moments", component, _there(wanted)).items():
+    wanted: dict[tuple[str, str], Sequence[Kept]] = {}
+    for one in components:
+        wanted[one, "score"] = [kept for kept in measures.every(one, "score") if kept.placed.name in LOSSES]
+        wanted[one, "error"] = [kept for kept in measures.every(one, "error") if kept.placed.name]
+    parts: dict[str, dict[tuple[str, str], list[Moments]]] = {one: {} for one in components}
+    for (component, signal), rows in measures.gathered("moments", _there(wanted)).items():
         for kept, merge in rows:
             value = measures.value("moments", kept, merge)
             assert isinstance(value, Moments)
-            key = signal, kept.placed.name
-            parts.setdefault(key, []).append(value)
-    return {key: added(some) for key, some in parts.items()}
+            parts[component].setdefault((signal, kept.placed.name), []).append(value)
+    return {one: {key: added(some) for key, some in mine.items()} for one, mine in parts.items()}
 
 
 def added(parts: Sequence[Moments]) -> Moments:
@@ -192,5 +221,5 @@ def added(parts: Sequence[Moments]) -> Moments:
     return Moments(n, total, squares, digits)
 
 
-def _there(wanted: Mapping[str, Sequence[Kept]]) -> dict[str, Sequence[Kept]]:
-    return {signal: some for signal, some in wanted.items() if some}
+def _there(wanted: Mapping[tuple[str, str], Sequence[Kept]]) -> dict[tuple[str, str], Sequence[Kept]]:
+    return {key: some for key, some in wanted.items() if some}

@@ -6,14 +6,14 @@ parts, 1 - (1 - e1)(1 - e2)..., and stands between the largest of them and their
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
 from tandem import slo
 from tandem.config import Component, Config
-from tandem.measure import Answer, Measures, verdict
+from tandem.measure import Answer, Asked, Measures, verdict
 
 Half = Literal["service", "model"]
 PARTS: Mapping[str, tuple[Half, str]] = {
@@ -95,24 +95,41 @@ def pairs(services: Sequence[Component], models: Sequence[Component]) -> list[tu
     return found + [("", model.name) for model in left]
 
 
-def of_components(measures: Measures, names: Sequence[str]) -> dict[str, tuple[Joint, ...]]:
-    """The joint objectives that each of the components takes part in, all read together."""
-    wanted = set(names)
-    mine: list[tuple[str, str, str]] = []
-    for product in dict.fromkeys(one.product for one in measures.components if one.name in wanted):
-        inside = [one for one in measures.components if one.product == product]
-        both = pairs([one for one in inside if one.kind == "service"], [one for one in inside if one.kind == "model"])
-        mine += [(product, *pair) for pair in both if all(pair) and wanted & set(pair)]
+def of_components(
+    measures: Measures, names: Sequence[str], known: Sequence[Answer] = ()
+) -> dict[str, tuple[Joint, ...]]:
+    """The joint objectives that each of the components takes part in, all read together.
+
+    `known`: what `measures` has answered already, either all or nothing of a component.
+    """
+    mine = _pairs_of(measures, names)
     if not mine:
         return dict.fromkeys(names, ())
-    asked = measures.asked(dict.fromkeys(name for _, *pair in mine for name in pair), tuple(PARTS))
+    told = {answer.asked.component for answer in known}
     by_key: dict[tuple[str, str], Answer] = {}
-    for answer in measures.answers(asked):
+    for answer in (*known, *measures.answers(asked(measures, names, told))):
         key = answer.asked.component, answer.asked.signal.name
         if key not in by_key or not _fits(by_key[key]):
             by_key[key] = answer
     made = [found for one in mine if (found := joint(measures.config, *one, by_key)) is not None]
     return {name: tuple(one for one in made if name in (one.service, one.model)) for name in names}
+
+
+def asked(measures: Measures, names: Sequence[str], told: Collection[str] = ()) -> list[Asked]:
+    """What must be asked for the joint objectives of the components, of all but those that are told already."""
+    wanted = dict.fromkeys(name for _, *pair in _pairs_of(measures, names) for name in pair if name not in told)
+    return measures.asked(wanted, tuple(PARTS))
+
+
+def _pairs_of(measures: Measures, names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(product, service, model) of every pair that one of the components belongs to."""
+    wanted = set(names)
+    found: list[tuple[str, str, str]] = []
+    for product in dict.fromkeys(one.product for one in measures.components if one.name in wanted):
+        inside = [one for one in measures.components if one.product == product]
+        both = pairs([one for one in inside if one.kind == "service"], [one for one in inside if one.kind == "model"])
+        found += [(product, *pair) for pair in both if all(pair) and wanted & set(pair)]
+    return found
 
 
 def joint(

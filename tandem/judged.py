@@ -72,7 +72,7 @@ def worth_of(measures: Measures, component: str) -> measured.Worth | None:
 
 def labels(measures: Measures, found: Counted) -> Labels:
     """How far labels have come, by the age of their predictions."""
-    steps = measures.label_steps.get(found.component, [])
+    steps = measures.label_steps(found.component)
     labelled, predictions = found.labelled, found.coverage.total or found.volume.total
     mature = measures.mature(found.component)
     ripe = [(good, total) for start, good, total in steps if start < mature]

@@ -37,6 +37,12 @@ class Filters:
     stage: str = "production"
 
 
+Steps = list[tuple[int, int, int]]
+"""(start, labelled, predictions) of a model per LABEL_STEP, oldest first."""
+_labels: WeakKeyDictionary[Store, dict[tuple[int, int, Filters], dict[str, tuple[Steps, int]]]] = WeakKeyDictionary()
+"""By load, end and filters: the steps of each model that was looked at, and up to when its labels have come."""
+LABELS_KEPT = 4
+"""How many ends of windows labels are kept for: pages that end at the same moment share them."""
 _maintained: WeakKeyDictionary[Store, tuple[int, list[tuple[int, Event]]]] = WeakKeyDictionary()
 """As of a load: every maintenance that a store knows."""
 
@@ -59,6 +65,7 @@ class Observed:
         self._shares: dict[tuple[tuple[tuple[int, str, str], ...], int, int, tuple[Span, ...]], float] = {}
         self._plain: dict[int, Lookbacks] = {}
         self._left_out: dict[tuple[str, str], list[Span]] = {}
+        self._awaited: set[str] = set()
 
     # -- what there is
 
@@ -166,27 +173,39 @@ class Observed:
 
     # -- how far labels have come
 
-    @cached_property
-    def label_steps(self) -> dict[str, list[tuple[int, int, int]]]:
-        """(start, labelled, predictions) of every model per LABEL_STEP of the last 28 days, oldest first."""
-        components = sorted({component for component, signal in self._by_signal if signal == "label_coverage"})
-        groups = {kept.id: place for place, component in enumerate(components)
-                  for kept in self.series(component, "label_coverage")}  # fmt: skip
-        steps: dict[str, list[tuple[int, int, int]]] = {component: [] for component in components}
-        rows = self.reader.steps("ratio", groups, self.end - WINDOW_SECONDS, self.end, LABEL_STEP)
-        for place, start, good, total in rows:
-            steps[components[place]].append((int(start), int(good), int(total)))
-        return steps
-
-    @cached_property
-    def _maturity(self) -> dict[str, int]:
-        return {
-            component: counting.mature_until(some, LABEL_STEP, self.end) for component, some in self.label_steps.items()
-        }
+    def label_steps(self, component: str) -> Steps:
+        """(start, labelled, predictions) of a model per LABEL_STEP of the last 28 days, oldest first."""
+        return self._labelled(component)[0]
 
     def mature(self, component: str) -> int:
         """Up to when a model's labels have come, as far as they usually do; epoch seconds."""
-        return self._maturity.get(component, self.end)
+        return self._labelled(component)[1]
+
+    def _labelled(self, component: str) -> tuple[Steps, int]:
+        """Read with those of every component that was asked of so far, as one statement costs what many rows do."""
+        known = self._known_labels
+        if component not in known:
+            known.update(self._read_labels(sorted({component, *self._awaited} - known.keys())))
+        return known[component]
+
+    @cached_property
+    def _known_labels(self) -> dict[str, tuple[Steps, int]]:
+        kept = _labels.setdefault(self.reader.store, {})
+        key = self.reader.as_of, self.end, self.filters
+        while key not in kept and len(kept) >= LABELS_KEPT:
+            kept.pop(next(iter(kept), key), None)
+        return kept.setdefault(key, {})
+
+    def _read_labels(self, components: Sequence[str]) -> dict[str, tuple[Steps, int]]:
+        groups = {kept.id: place for place, component in enumerate(components)
+                  for kept in self.series(component, "label_coverage")}  # fmt: skip
+        steps: list[Steps] = [[] for _ in components]
+        for place, start, good, total in self.reader.steps(
+            "ratio", groups, self.end - WINDOW_SECONDS, self.end, LABEL_STEP
+        ):
+            steps[place].append((int(start), int(good), int(total)))
+        return {component: (some, counting.mature_until(some, LABEL_STEP, self.end))
+                for component, some in zip(components, steps, strict=True)}  # fmt: skip
 
     # -- what was left out by agreement
 

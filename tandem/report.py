@@ -38,6 +38,7 @@ from tandem.config import Component, Config
 from tandem.counted import Counted, counted
 from tandem.explained import Explained, Question
 from tandem.explaining import Means, Number
+from tandem.joint import Joint
 from tandem.lists import Lists
 from tandem.measure import GRACE, LATE, Answer, Asked, Filters, Measures, verdict
 from tandem.records import DAY, HOUR, Event, Histogram, Ratio
@@ -355,11 +356,6 @@ def _badness(cell: Cell) -> tuple[int, float]:
     return (STATES.index(cell.state) if cell.objective else len(STATES), left if left is not None else 1.0)
 
 
-def _spark(measures: Measures, answers: Sequence[Answer], step: int) -> tuple[float | None, ...]:
-    """Share of good per step, merged over the answers' components."""
-    return stepped.shares(measures, [(answers, step)])[0]
-
-
 # -- timeline
 
 
@@ -486,8 +482,8 @@ def detail(
     if mine is None:
         raise Unreadable("there is no such component; see the list of services and models.")
     step = step_for(window.since, window.until, POINTS)
-    answers = measures.answers(measures.asked([component]))
-    cells = _component_cells(measures, answers, compare)
+    answers, joints = _with_joints(measures, component)
+    cells, lines = _component_cells(measures, answers, compare)
     stored = drifting.against_stored(measures, component) if mine.kind == "model" else None
     drifts = drifting.by_step(stored, apart.drifts(stored), step) if stored else None
     rows = drifts.rows if drifts else ()
@@ -498,7 +494,7 @@ def detail(
         component=component, kind=mine.kind, product=mine.product, state=worst(_judged(cells)), window=window,
         as_of=measures.reader.as_of, step=step, now=now, newest=_newest(measures),
         cells=cells, latency=_band(measures, component, step_for(window.since, window.until, POINTS // 2)),
-        lines=_component_lines(measures, answers),
+        lines=lines,
         partners=partners, changes=tuple(_changes(measures, window, [component, *partners], environment)[:CHANGES]),
         features=rows, drifts=drifts, confusion=found.confusion.cells if found else {},
         segments=_segments(found), quality=quality_json.answer(measures, component, found, model) if found else None,
@@ -506,7 +502,7 @@ def detail(
         compared=against.window_of(window, compare), distribution=drifting.distribution(stored, rows, feature),
         served=drifting.served(measures, component) if mine.kind == "model" else (),
         model=model, mixed=_mixed(measures, answers, compare),
-        joint=joint.of_components(_whole(measures), [component])[component],
+        joint=joints,
         corrections=measures.left_out_of([component]), curves=curves.curves(measures, answers),
         asked=curves.asked(measures, answers, step) if mine.kind == "service" else None,
         unseen=curves.unseen(measures, answers),
@@ -540,11 +536,34 @@ def mixed(
     return segmented.mixed(measures, then, asked[0]) if asked else ()
 
 
-def _component_cells(measures: Measures, answers: Sequence[Answer], compare: Window | Half | None) -> tuple[Cell, ...]:
-    """One cell per objective with its sparkline, all read together, and what it was over the other window."""
-    sparks = stepped.shares(measures, [_sparked(measures, [answer]) for answer in answers])
+def _with_joints(measures: Measures, component: str) -> tuple[list[Answer], tuple[Joint, ...]]:
+    """All that is asked of a component, and what it promises together with others, read together where it can be."""
+    whole = _whole(measures)
+    mine = measures.asked([component])
+    if whole is not measures:
+        return measures.answers(mine), joint.of_components(whole, [component])[component]
+    answers = measures.answers([*mine, *joint.asked(measures, [component], [component])])
+    return answers[: len(mine)], joint.of_components(measures, [component], answers)[component]
+
+
+def _component_cells(
+    measures: Measures, answers: Sequence[Answer], compare: Window | Half | None
+) -> tuple[tuple[Cell, ...], tuple[Line, ...]]:
+    """One cell per objective with its sparkline and what it was over the other window, and its line; read together."""
+    lines = _component_lines(measures, answers)
+    asks = [*(_sparked(measures, [answer]) for answer in answers), *(([answer], line.step) for line, answer in lines)]
+    sparks = stepped.shares(measures, asks)
+    drawn = tuple(_line_of(measures, line, [answer], points)
+                  for (line, answer), points in zip(lines, sparks[len(answers) :], strict=True))  # fmt: skip
     cells = [_cell(measures, answer, spark if answer.good is not None else ())
-             for answer, spark in zip(answers, sparks, strict=True)]  # fmt: skip
+             for answer, spark in zip(answers, sparks, strict=False)]  # fmt: skip
+    return _against(measures, answers, cells, compare), drawn
+
+
+def _against(
+    measures: Measures, answers: Sequence[Answer], cells: Sequence[Cell], compare: Window | Half | None
+) -> tuple[Cell, ...]:
+    """The cells of a component with what they were over the other window."""
     then = against.earlier(measures, compare, {(str(place), ""): answer for place, answer in enumerate(answers)})
     if then is None:
         return tuple(cells)
@@ -554,13 +573,10 @@ def _component_cells(measures: Measures, answers: Sequence[Answer], compare: Win
                  for cell, now, old, spark in zip(cells, answers, before, olds, strict=True))  # fmt: skip
 
 
-def _component_lines(measures: Measures, answers: Sequence[Answer]) -> tuple[Line, ...]:
-    found = []
-    for answer in answers:
-        if answer.asked.target is not None and answer.seen:
-            line = _line(measures, answer.asked.signal.title, float(answer.asked.target), [answer])
-            found.append(_line_of(measures, line, [answer], _spark(measures, [answer], line.step)))
-    return tuple(found)
+def _component_lines(measures: Measures, answers: Sequence[Answer]) -> list[tuple[Line, Answer]]:
+    """The lines of a component, still without points, and the answer that each is drawn from."""
+    return [(_line(measures, answer.asked.signal.title, float(answer.asked.target), [answer]), answer)
+            for answer in answers if answer.asked.target is not None and answer.seen]  # fmt: skip
 
 
 def _band(measures: Measures, component: str, step: int) -> Band | None:
@@ -672,6 +688,8 @@ def _shown(measures: Measures, components: Sequence[Component], delivery: bool) 
 def _whole(measures: Measures) -> Measures:
     """The same question of whole components: a version or a segment has no delivery of its own."""
     filters = Filters(measures.filters.environment)
+    if filters == measures.filters:
+        return measures
     return Measures(measures.reader, measures.config, measures.window, measures.now, filters)
 
 
