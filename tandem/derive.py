@@ -13,10 +13,16 @@ from tandem.records import Event, Histogram, Ratio, bucket_of
 SUCCESS = {
     "build": "build_success",
     "deployment": "deploy_success",
+    "infrastructure": "deploy_success",
     "training": "training_success",
     "validation": "validation_success",
 }
-LASTED = {"build": "build_duration", "deployment": "deploy_duration", "training": "training_duration"}
+LASTED = {
+    "build": "build_duration",
+    "deployment": "deploy_duration",
+    "infrastructure": "deploy_duration",
+    "training": "training_duration",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +40,15 @@ def contributions(attempts: Sequence[Event]) -> list[Contribution]:
     """All that the attempts of one object add to the ratios and histograms; the newest attempt decides its outcome.
 
     A success counts in the bucket in which the object was created, the duration of each attempt in the bucket in
-    which that attempt ended, its waiting in the bucket in which it started.
+    which that attempt ended, its waiting in the bucket in which it started. A change of infrastructure counts where it
+    was applied from a beginning to an end; drift and scaling, which have none, only happened.
     """
     if not attempts or attempts[0].kind not in SUCCESS:
         return []
+    if attempts[0].kind == "infrastructure":
+        attempts = [event for event in attempts if event.ended is not None or event.ts_latest is not None]
+        if not attempts:
+            return []
     found = _successes(max(attempts, key=lambda event: event.attempt))
     for event in attempts:
         found += _durations(event)

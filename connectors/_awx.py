@@ -1,0 +1,85 @@
+"""Jobs of AWX and of the Automation Controller, as events: the same functions for replies and saved answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connectors._ansible import Counts, Raw, Said, playbook
+from tandem import times
+from tandem.records import Event, labels_of
+
+_YEAR = 366 * 86400
+
+
+def job_event(raw: Raw, config: Any, said: Said, summaries: Sequence[Raw] | None = None) -> Event | None:
+    """One job; None for what is none. `summaries` are those of its hosts, None where they were not asked for."""
+    number, created = raw.get("id"), time_of(raw, "created")
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or created is None:
+        said["reject", "a job has no id or no time of its creation"] += 1
+        return None
+    if raw.get("type") not in ("job", None):
+        said["remark", f"objects of type {str(raw.get('type'))[:40]} are no jobs and are not counted"] += 1
+        return None
+    status = str(raw.get("status") or "")
+    outcome = said.outcome(config, status)
+    started, finished = time_of(raw, "started"), time_of(raw, "finished")
+    counts = _counts(summaries) if summaries is not None else None
+    name = str(raw.get("name") or "")
+    told = {
+        "template": _named(raw, "unified_job_template", "job_template") or name,
+        "playbook": playbook(str(raw.get("playbook") or "")), "inventory": _named(raw, "inventory"),
+        "project": _named(raw, "project"), "status": status, **(counts.labels() if counts else {}),
+    }  # fmt: skip
+    return Event(
+        "infrastructure", str(number), created,
+        started=started if started is not None and started >= created else None,
+        ended=finished if outcome != "open" else None, outcome=outcome,
+        commit=str(raw.get("scm_revision") or ""), trigger=str(raw.get("launch_type") or ""),
+        actor=_named(raw, "created_by", key="username"),
+        title=f"{name}: {counts.said()}" if counts and counts.hosts else name,
+        url=_link(config.web or config.url, number), labels=labels_of(told), revision=finished or started or created,
+    )  # fmt: skip
+
+
+def _counts(summaries: Sequence[Raw]) -> Counts:
+    counts = Counts()
+    for raw in summaries:
+        host = str(raw.get("host_name") or raw.get("host") or raw.get("id"))
+        counts.hosts.add(host)
+        if _number(raw, "failures"):
+            counts.failed.add(host)
+        if _number(raw, "dark"):
+            counts.unreachable.add(host)
+        counts.changed += _number(raw, "changed")
+        counts.ignored += _number(raw, "ignored")
+        counts.rescued += _number(raw, "rescued")
+    return counts
+
+
+def _link(url: str, number: int) -> str:
+    base = url.rstrip("/").partition("/api/")[0]
+    return f"{base}/#/jobs/playbook/{number}/output" if base.startswith("http") else ""
+
+
+def _named(raw: Raw, *names: str, key: str = "name") -> str:
+    fields = raw.get("summary_fields")
+    for name in names:
+        one = fields.get(name) if isinstance(fields, Mapping) else None
+        if isinstance(one, Mapping) and isinstance(one.get(key), str):
+            return str(one[key])
+    return ""
+
+
+def _number(raw: Raw, name: str) -> int:
+    found = raw.get(name)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
+
+
+def time_of(raw: Raw, name: str) -> int | None:
+    """Epoch seconds; the years 1 and 1970 and what is no time are absent."""
+    try:
+        ts = times.iso(str(raw.get(name) or ""))
+    except ValueError:
+        return None
+    return ts if ts >= _YEAR else None
