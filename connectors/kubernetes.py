@@ -55,6 +55,8 @@ _MARKS = (
     (rb'"apiVersion"\s*:\s*"(?:v1|apps/v1|events\.k8s\.io/v1)"',
      rb'"kind"\s*:\s*"(?:Deployment|StatefulSet|DaemonSet|ReplicaSet|Pod|Event)(?:List)?"'),
 )  # fmt: skip
+_OTHERS = re.compile(rb'"kind"\s*:\s*"Application"')
+"""Objects that name workloads and are none."""
 
 ABOUT = About(
     reads="Workloads of a Kubernetes cluster: available replicas, rollouts, rollbacks, scaling and restarts.",
@@ -427,7 +429,9 @@ def _list_of(data: Any, path: str) -> tuple[Raw, list[Raw]]:
 def recognise(item: Item) -> bool:
     """Workloads, pods and events as kubectl prints them in JSON, or a list of the API."""
     head = item.head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    return head.startswith(b"{") and any(all(re.search(mark, head) for mark in marks) for marks in _MARKS)
+    if not head.startswith(b"{") or _OTHERS.search(head):
+        return False
+    return any(all(re.search(mark, head) for mark in marks) for marks in _MARKS)
 
 
 def parse(item: Item, config: Config) -> Iterator[Page]:
