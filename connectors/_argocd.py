@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from connectors._said import Said
 from tandem import times
-from tandem.records import Event, Fact, Finding, Outcome, Ratio, Series, labels_of
+from tandem.records import Event, Fact, Outcome, Ratio, Series, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "Succeeded": "good",
@@ -173,12 +173,11 @@ def _content(revisions: Sequence[str], raw: Raw) -> str:
 
 
 @dataclass
-class Words:
-    """What the source's words mean, and what has to be remarked of them."""
+class Words(Said):
+    """What the source says, as records."""
 
-    config: Any
     until: int
-    _said: Counter[tuple[str, str]] = field(default_factory=Counter)
+    meanings = STATUS
 
     def wanted(self, one: Application) -> bool:
         """Whether the configuration lets an application count."""
@@ -186,29 +185,6 @@ class Words:
         named = not config.applications or any(fnmatchcase(one.name, glob) for glob in config.applications)
         inside = not config.projects or one.project in config.projects
         return named and inside and not any(fnmatchcase(one.name, glob) for glob in config.ignore)
-
-    def outcome(self, word: str) -> Outcome:
-        """What a word means; an unknown one is excluded and counted."""
-        own: Mapping[str, Outcome] = self.config.common.status
-        known = own.get(word, STATUS.get(word))
-        if known is None:
-            self.remark(f'the status "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
-        return known or "excluded"
-
-    def remark(self, reason: str, count: int = 1) -> None:
-        """Counts something worth knowing."""
-        self._said["remark", reason] += count
-
-    def reject(self, reason: str) -> None:
-        """Counts something that was left out."""
-        self._said["reject", reason] += 1
-
-    def findings(self, where: str = "") -> tuple[Finding, ...]:
-        """What was left out or needs a remark, counted by reason."""
-        return tuple(
-            Finding("reject" if kind == "reject" else "remark", reason, where, count)
-            for (kind, reason), count in sorted(self._said.items())
-        )
 
     def facts(self, ts: int, applications: Sequence[Application]) -> list[Fact]:
         """Whether each application runs what is declared; none where Argo CD could not compare."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from connectors._said import Said
 from tandem import times
-from tandem.records import Event, Fact, Finding, Outcome, Ratio, Series, labels_of
+from tandem.records import Event, Fact, Outcome, Ratio, Series, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "healthy": "good",
@@ -253,40 +253,16 @@ def _back(one: Exit) -> Exit:
 
 
 @dataclass
-class Words:
-    """What the source's words mean, and what has to be remarked of them."""
+class Words(Said):
+    """What the source says, as records."""
 
-    config: Any
-    _said: Counter[tuple[str, str]] = field(default_factory=Counter)
+    meanings = STATUS
 
     def wanted(self, container: Container) -> bool:
         """Whether the configuration lets a container count."""
         config = self.config
         named = not config.containers or any(fnmatchcase(container.name, glob) for glob in config.containers)
         return named and container.counts and not any(fnmatchcase(container.name, glob) for glob in config.ignore)
-
-    def outcome(self, word: str) -> Outcome:
-        """What a word means; an unknown one is excluded and counted."""
-        own: Mapping[str, Outcome] = self.config.common.status
-        known = own.get(word, STATUS.get(word))
-        if known is None:
-            self.remark(f'the state "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
-        return known or "excluded"
-
-    def remark(self, reason: str, count: int = 1) -> None:
-        """Counts something worth knowing."""
-        self._said["remark", reason] += count
-
-    def reject(self, reason: str) -> None:
-        """Counts something that was left out."""
-        self._said["reject", reason] += 1
-
-    def findings(self, where: str = "") -> tuple[Finding, ...]:
-        """What was left out or needs a remark, counted by reason."""
-        return tuple(
-            Finding("reject" if kind == "reject" else "remark", reason, where, count)
-            for (kind, reason), count in sorted(self._said.items())
-        )
 
     def facts(self, ts: int, seen: Sequence[tuple[Container, str]]) -> list[Fact]:
         """One sample of each container that is good or bad, in the bucket `ts`, and a segment for each state."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from connectors._said import Said
 from tandem import times
-from tandem.records import Event, Fact, Finding, Outcome, Ratio, Series, labels_of
+from tandem.records import Event, Fact, Outcome, Ratio, Series, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "complete": "good",
@@ -259,12 +259,11 @@ def _statuses(status: Raw) -> list[Raw]:
 
 
 @dataclass
-class Words:
-    """What the source's words mean, and what has to be remarked of them."""
+class Words(Said):
+    """What the source says, as records."""
 
-    config: Any
     until: int
-    _said: Counter[tuple[str, str]] = field(default_factory=Counter)
+    meanings = STATUS
 
     def wanted(self, labels: Mapping[str, str]) -> bool:
         """Whether the configuration lets a workload count."""
@@ -272,29 +271,6 @@ class Words:
         inside = not config.namespaces or space in config.namespaces
         named = not config.workloads or any(fnmatchcase(name, glob) for glob in config.workloads)
         return inside and named and not any(fnmatchcase(name, glob) for glob in config.ignore)
-
-    def outcome(self, word: str) -> Outcome:
-        """What a word means; an unknown one is excluded and counted."""
-        own: Mapping[str, Outcome] = self.config.common.status
-        known = own.get(word, STATUS.get(word))
-        if known is None:
-            self.remark(f'the reason "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
-        return known or "excluded"
-
-    def remark(self, reason: str, count: int = 1) -> None:
-        """Counts something worth knowing."""
-        self._said["remark", reason] += count
-
-    def reject(self, reason: str) -> None:
-        """Counts something that was left out."""
-        self._said["reject", reason] += 1
-
-    def findings(self, where: str = "") -> tuple[Finding, ...]:
-        """What was left out or needs a remark, counted by reason."""
-        return tuple(
-            Finding("reject" if kind == "reject" else "remark", reason, where, count)
-            for (kind, reason), count in sorted(self._said.items())
-        )
 
     def facts(self, ts: int, workloads: Sequence[Workload]) -> list[Fact]:
         """Available replicas out of those wanted, and whether the rollout is over; nothing where none is wanted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -235,11 +235,8 @@ class _Look:
                 for change, raw in changes:
                     self._seen(resource, raw, gone=change == "DELETED")
                 return
-        listed, version = self._listed(path)
-        for raw in listed:
-            self._seen(resource, raw)
-        self._vanished(_KINDS[resource], space, {str((raw.get("metadata") or {}).get("uid")) for raw in listed})
-        self.memory.versions[path] = version
+        listed, self.memory.versions[path] = self._walked(path, {}, lambda raw: self._seen(resource, raw))
+        self._vanished(_KINDS[resource], space, listed)
 
     def _watched(self, path: str, since: str) -> list[tuple[str, Raw]] | None:
         """Changes since a resourceVersion, oldest first; None where the cluster has forgotten it (410)."""
@@ -261,18 +258,28 @@ class _Look:
                 found.append((change, raw))
         return found
 
-    def _listed(self, path: str, **asked: str) -> tuple[list[Raw], str]:
-        """All objects of a list, and its resourceVersion; begun again where its pages have expired (410)."""
+    def _listed(self, path: str, **asked: str) -> list[Raw]:
+        """All objects of a short list."""
+        found: dict[str, Raw] = {}
+        self._walked(path, asked, lambda raw: found.update({_uid(raw): raw}))
+        return list(found.values())
+
+    def _walked(self, path: str, asked: Mapping[str, str], take: Callable[[Raw], None]) -> tuple[set[str], str]:
+        """The uids of a list, each object taken as its page comes, and the list's resourceVersion.
+
+        It begins again where its pages have expired (410): what is taken twice counts once.
+        """
         for _ in range(_AGAIN):
-            found = self._pages(path, asked)
-            if found is not None:
-                return found
+            seen: set[str] = set()
+            version = self._pages(path, asked, take, seen)
+            if version is not None:
+                return seen, version
         raise SourceDown(f"the pages of {path} expire before they are read; it is tried again.")
 
-    def _pages(self, path: str, asked: Mapping[str, str]) -> tuple[list[Raw], str] | None:
-        found: dict[str, Raw] = {}
-        seen: set[str] = set()
+    def _pages(self, path: str, asked: Mapping[str, str], take: Callable[[Raw], None], seen: set[str]) -> str | None:
+        """The resourceVersion behind the last page; None where a page has expired."""
         onward = ""
+        walked: set[str] = set()
         while True:
             page = {**asked, "limit": str(PER_PAGE), **({"continue": onward} if onward else {})}
             reply = self.client.get(path, page, accept=(200, 410))
@@ -280,13 +287,14 @@ class _Look:
                 return None
             meta, items = _list_of(reply.data, path)
             for raw in items:
-                found[str((raw.get("metadata") or {}).get("uid"))] = raw
+                seen.add(_uid(raw))
+                take(raw)
             onward = str(meta.get("continue") or "")
             if not onward:
-                return list(found.values()), str(meta.get("resourceVersion") or "")
-            if onward in seen:
+                return str(meta.get("resourceVersion") or "")
+            if onward in walked:
                 raise SourceDown(f"{path} pages in a circle; it is tried again.")
-            seen.add(onward)
+            walked.add(onward)
 
     def _vanished(self, kind: str, space: str, listed: set[str]) -> None:
         for uid, one in list(self.memory.workloads.items()):
@@ -321,6 +329,8 @@ class _Look:
         """Its restarts since the last look; where nothing is remembered, the last one and how many before."""
         looked = self.memory.looked
         before = self.memory.counts.get(one.place, 0)
+        if one.count <= before:
+            return
         if not looked:
             if one.at < self.pull.since:
                 return
@@ -354,7 +364,7 @@ class _Look:
         if one.kind != "Deployment":
             return ()
         asked = {"labelSelector": ",".join(f"{name}={value}" for name, value in sorted(one.selector.items()))}
-        return self._listed(f"/apis/apps/v1/namespaces/{one.namespace}/replicasets", **asked)[0]
+        return self._listed(f"/apis/apps/v1/namespaces/{one.namespace}/replicasets", **asked)
 
     def _tell(self, event: Event) -> None:
         """A rollout as it stands now, once in a look."""
@@ -394,7 +404,7 @@ class _Look:
         for space in self.config.namespaces or ("",):
             path = f"/api/v1/{f'namespaces/{space}/' if space else ''}events"
             for reason in SENT_AWAY:
-                for raw in self._listed(path, fieldSelector=f"reason={reason}")[0]:
+                for raw in self._listed(path, fieldSelector=f"reason={reason}"):
                     try:
                         event = self.words.sent_away(raw)
                     except Unusable as error:
@@ -414,6 +424,11 @@ class _Look:
             return []
         reason = "nothing was looked at: Tandem was not running, or was late"
         return [Gap(until, self.tick, reason, signal=signal) for signal in ("availability", "in_sync")]
+
+
+def _uid(raw: Raw) -> str:
+    meta = raw.get("metadata")
+    return str(meta.get("uid")) if isinstance(meta, dict) else ""
 
 
 def _list_of(data: Any, path: str) -> tuple[Raw, list[Raw]]:

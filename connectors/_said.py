@@ -1,0 +1,42 @@
+"""What the words of a source mean, and what has to be remarked of what it says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from tandem.records import Finding, Outcome
+
+
+@dataclass
+class Said:
+    """Findings counted by reason; `meanings` is the connector's table of words, [source.status] of `config` wins."""
+
+    config: Any
+    meanings: ClassVar[Mapping[str, Outcome]] = {}
+    _said: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
+
+    def outcome(self, word: str) -> Outcome:
+        """What a word means; an unknown one is excluded and counted."""
+        own: Mapping[str, Outcome] = self.config.common.status
+        known = own.get(word, self.meanings.get(word))
+        if known is None:
+            self.remark(f'the status "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
+        return known or "excluded"
+
+    def remark(self, reason: str, count: int = 1) -> None:
+        """Counts something worth knowing."""
+        self._said["remark", reason] += count
+
+    def reject(self, reason: str) -> None:
+        """Counts something that was left out."""
+        self._said["reject", reason] += 1
+
+    def findings(self, where: str = "") -> tuple[Finding, ...]:
+        """What was left out or needs a remark, counted by reason."""
+        return tuple(
+            Finding("reject" if kind == "reject" else "remark", reason, where, count)
+            for (kind, reason), count in sorted(self._said.items())
+        )
