@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ipaddress
 import json as json_module
@@ -31,8 +32,9 @@ from connectors._json import BadJson, BrokenJson, strict
 from tandem.connect import SourceDown, SourceRefused
 
 Pairs = Sequence[tuple[str, str]] | Mapping[str, str]
-Form = bool | Literal["lines"]
-"""How a body is read: as one JSON document, as text (False), or as one JSON document per line."""
+Form = bool | Literal["lines", "or page"]
+"""How a body is read: as one JSON document, as text (False), as one JSON document per line, or as one JSON document
+of a server whose refusals (any status but 200) are HTML."""
 _UNIX = "http+unix://"
 
 
@@ -132,6 +134,7 @@ def open_client(
     token_header: str = "Authorization",  # noqa: S107 - the name of a header
     token_prefix: str = "Bearer ",  # noqa: S107 - a word of the protocol
     token: tuple[str, str] | None = None,
+    user: str = "",
     identity: tuple[Path, Path] | None = None,
     ca_file: Path | None = None,
     clock: Clock | None = None,
@@ -139,14 +142,16 @@ def open_client(
     """A client of the origin of `base`, to be used with `with`.
 
     The token is `config.common.token_env`'s or the first line of `token_file` (mode 0600) and goes to that origin
-    only; `token` gives another one and says where it came from. `identity` is a client certificate and its key,
-    `ca_file` stands in for the source's. `file:DIR` answers from DIR/requests.jsonl, `unix:///PATH` is a socket of this
-    machine. Raises SourceRefused for a URL or a token that cannot be used.
+    only; `token` gives another one and says where it came from. With `user` both are sent as a basic login.
+    `identity` is a client certificate and its key, `ca_file` stands in for the source's. `file:DIR` answers from
+    DIR/requests.jsonl, `unix:///PATH` is a socket of this machine. Raises SourceRefused for a URL or a token that
+    cannot be used.
     """
     secret, origin_of_token = _token(config.common) if token is None else (_usable(*token), token[1])
     sent = {"User-Agent": "tandem-health", **(headers or {})}
+    login = base64.b64encode(f"{user}:{secret}".encode()).decode() if user and secret else ""
     if secret:
-        sent[token_header] = token_prefix + secret
+        sent[token_header] = f"Basic {login}" if login else token_prefix + secret
     limits = LIMITS
     transport: _Transport
     if base.startswith("file:"):
@@ -157,7 +162,7 @@ def open_client(
     else:
         _check_base(base)
         transport = _Wire(ca_file or config.common.ca_file, limits, identity)
-    return Client(transport, base.rstrip("/"), sent, secret, origin_of_token, clock or REAL, limits)
+    return Client(transport, base.rstrip("/"), sent, secret, origin_of_token, clock or REAL, limits, login)
 
 
 class Client:
@@ -172,6 +177,7 @@ class Client:
         origin_of_token: str,
         clock: Clock,
         limits: Limits,
+        login: str = "",
     ) -> None:
         self.requests_made = 0
         self.skew: float | None = None
@@ -179,6 +185,7 @@ class Client:
         self._base = base
         self._headers = headers
         self._token = token
+        self._secrets = tuple(secret for secret in (login, token) if secret)
         self._origin_of_token = origin_of_token
         self._clock = clock
         self._limits = limits
@@ -314,11 +321,13 @@ class Client:
     def _reply(self, request: _Request, answer: _Answer, json: Form) -> Reply:
         body = self._clear(answer.body)
         if not json or not body.strip():
-            if json is True and answer.status == 200:
+            if json in (True, "or page") and answer.status == 200:
                 raise _Again(f"{request.name} answered with nothing")
             data: Any = [] if json == "lines" else None
             return Reply(answer.status, answer.headers, data, _text(answer.headers, body), request.url)
         if _is_html(answer.headers, body):
+            if json == "or page" and answer.status != 200:
+                return Reply(answer.status, answer.headers, None, "", request.url)
             raise SourceRefused(
                 f"{request.name} answered with a login page instead of JSON (it is HTML); "
                 f"check the url, and {self._token_advice()}."
@@ -334,12 +343,14 @@ class Client:
             raise _Again(f"{request.name} answered with something that is not JSON, perhaps cut off") from None
 
     def _clear(self, body: bytes) -> bytes:
-        return body.replace(self._token.encode(), b"***") if self._token else body
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), b"***")
+        return body
 
     def redacted(self, text: str) -> str:
         """`text` without the token of this client, and without anything that looks like one."""
-        if self._token:
-            text = text.replace(self._token, "***").replace(quote(self._token, safe=""), "***")
+        for secret in self._secrets:
+            text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
         return _PATTERNS.sub(r"\1\2***", text)
 
     def _note_skew(self, answer: _Answer) -> None:
