@@ -78,7 +78,8 @@ class Workload:
     @property
     def labels(self) -> dict[str, str]:
         """What the map of the configuration sees."""
-        return {"namespace": self.namespace, "workload": self.name, "kind": self.kind, "app": self.app}
+        app = self.app or self.name
+        return {"namespace": self.namespace, "workload": self.name, "kind": self.kind, "app": app}
 
     @property
     def place(self) -> str:
@@ -246,8 +247,8 @@ def pod_labels(meta: Raw) -> dict[str, str]:
         name = name.removesuffix(end) if len(end) > 1 else _SET.sub("", name)
         kind = "Deployment"
     app = labels.get("app.kubernetes.io/name") or labels.get("app") or ""
-    return {"namespace": _text(meta, "namespace"), "workload": name or _text(meta, "name"), "kind": kind or "Pod",
-            "app": str(app)}  # fmt: skip
+    name = name or _text(meta, "name")
+    return {"namespace": _text(meta, "namespace"), "workload": name, "kind": kind or "Pod", "app": str(app) or name}
 
 
 def _statuses(status: Raw) -> list[Raw]:
@@ -370,8 +371,8 @@ class Words(Said):
         if not at:
             raise Unusable("an event has no time")
         pod = str(about.get("name") or "")
-        labels = {"namespace": str(about.get("namespace") or ""), "workload": _SET.sub("", _POD.sub("", pod)),
-                  "kind": "Pod", "app": ""}  # fmt: skip
+        name = _SET.sub("", _POD.sub("", pod))
+        labels = {"namespace": str(about.get("namespace") or ""), "workload": name, "kind": "Pod", "app": name}
         if not self.wanted(labels):
             return None
         return Event(

@@ -113,7 +113,10 @@ def _file(told: Mapping[str, Any], name: str, path: Path, folder: Path) -> Path 
     """The file that a key names, or that its -data holds."""
     inline = told.get(f"{name}-data")
     if not inline:
-        return path.parent / str(told[name]) if told.get(name) else None
+        named = path.parent / str(told[name]) if told.get(name) else None
+        if named is not None and not named.is_file():
+            raise SourceRefused(f"{named} is not there or cannot be read; check {name} of {path}.")
+        return named
     try:
         content = base64.b64decode(str(inline), validate=True)
     except (binascii.Error, ValueError):

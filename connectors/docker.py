@@ -71,6 +71,7 @@ ABOUT = About(
         "A container that failed is bad until it is removed or started; name it in `ignore` if it may.",
         "A deployment is a newer container of another image under the same name or service; the first is only learnt.",
         "Without a health check a container that runs is good, and a deployment has succeeded when it runs.",
+        "Who may open Docker's socket may do anything there: a proxy that passes only GET is the safer url.",
         "A container that was made and removed between two looks is seen in events only.",
     ),
     status=STATUS,
@@ -119,16 +120,23 @@ def scope(config: Config) -> str:
 
 def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     """One look at all containers and at the events since the last; nothing where this tick was looked at before."""
-    if (config.certificate is None) != (config.key is None):
-        raise SourceRefused(f"{config.common.name} has only one of certificate and key; give both or none.")
+    identity = _identity(config)
     every = config.common.every
     tick = pull.now // every * every
     if pull.taken(f"poll:{tick}") is not None:
         yield Page(covered=())
         return
-    identity = (config.certificate, config.key) if config.certificate and config.key else None
     with _http.open_client(config, config.url, identity=identity) as client:
         yield _Look(config, pull, client, tick, _Memory.of(pull.state)).page()
+
+
+def _identity(config: Config) -> tuple[Path, Path] | None:
+    if (config.certificate is None) != (config.key is None):
+        raise SourceRefused(f"{config.common.name} has only one of certificate and key; give both or none.")
+    for path in (config.certificate, config.key):
+        if path is not None and not path.is_file():
+            raise SourceRefused(f"{path} is not there or cannot be read; check certificate and key.")
+    return (config.certificate, config.key) if config.certificate and config.key else None
 
 
 @dataclass

@@ -66,7 +66,7 @@ ABOUT = About(
         "namespace": "the namespace",
         "workload": "the name of the Deployment, StatefulSet or DaemonSet (of a pod's owner)",
         "kind": "Deployment, StatefulSet, DaemonSet, Job or Pod",
-        "app": "the label app.kubernetes.io/name, else app",
+        "app": "the label app.kubernetes.io/name, else app, else the workload",
         "cause": "of restarts: Kubernetes' own reason, such as OOMKilled",
     },
     files=(

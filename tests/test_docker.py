@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import ssl
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from connectors import docker
+from connectors import _http, docker
 from connectors._files import item
 from tandem import collect, connect
 from tandem.config import Source
-from tandem.connect import Common, Given, Pull, SourceRefused
+from tandem.connect import Common, Given, Pull, SourceDown, SourceRefused
 from tandem.records import Covered, Event, Fact, Gap, Page, Ratio
 from tandem.store.file import Store, open_store
 from tandem.store.read import Reader
@@ -26,6 +31,7 @@ from tests.faults import TOKEN, TOKEN_ENV, virtual
 from tests.replay import Answer, Asked, serve
 
 PAYLOADS = Path(__file__).parent / "payloads" / "docker"
+TLS = Path(__file__).parent / "payloads" / "tls"
 T0 = fakes.NOW // 300 * 300
 CART = {"com.docker.compose.service": "cart", "com.docker.compose.project": "shop"}
 
@@ -385,6 +391,53 @@ def test_what_is_no_engine_is_refused() -> None:
         list(docker.fetch(config(server.url), Pull(T0 - 600, T0, T0)))
     with pytest.raises(SourceRefused, match="only one of certificate and key"):
         list(docker.fetch(config(certificate=Path("cert.pem")), Pull(T0 - 600, T0, T0)))
+    with pytest.raises(SourceRefused, match="is not there"):
+        list(docker.fetch(config(certificate=Path("no.pem"), key=Path("no.pem")), Pull(T0 - 600, T0, T0)))
+
+
+@contextlib.contextmanager
+def guarded(engine: Engine) -> Iterator[str]:
+    """An engine that answers only who shows the certificate `own`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            data = engine.answer(Asked("GET", parts.path, tuple(parse_qsl(parts.query)))).data()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "own.pem")
+    context.load_verify_locations(TLS / "own.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.handle_error = lambda *args: None  # type: ignore[method-assign]
+        running.socket = context.wrap_socket(running.socket, server_side=True)
+        thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"https://localhost:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_an_engine_behind_tls_is_shown_a_certificate_and_its_own_is_checked() -> None:
+    engine = Engine()
+    engine.run("a", "a:1", T0 - 900)
+    pull = Pull(T0 - 600, T0, T0, first=True)
+    own = {"certificate": TLS / "own.pem", "key": TLS / "own.pem"}
+    trusting = {"component": ("shop",), "ca_file": TLS / "own.pem"}
+    with virtual(_http.Limits(tries=1)), guarded(engine) as url:
+        [page] = docker.fetch(config(url, common=trusting, **own), pull)
+        assert ratios(page)[""] == Ratio(1, 1)
+        with pytest.raises(SourceDown):
+            list(docker.fetch(config(url, common=trusting), pull))
+        with pytest.raises(SourceRefused, match="certificate that cannot be verified"):
+            list(docker.fetch(config(url, **own), pull))
 
 
 # -- saved answers

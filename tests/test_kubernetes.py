@@ -275,6 +275,13 @@ def test_the_time_of_an_event_is_the_newest_that_it_states() -> None:
     assert event_time({**raw, "series": {"count": 3, "lastObservedTime": text(T0 + 9)}}) == T0 + 9
 
 
+def test_a_workload_without_an_app_is_discovered_by_its_own_name() -> None:
+    cluster = running("cart")
+    raw = cluster.objects["deployments"]["shop/cart"]
+    raw["metadata"]["labels"], raw["spec"]["template"]["metadata"]["labels"] = {}, {}
+    assert workload_of(raw).labels["app"] == "cart"
+
+
 # -- paging, horizons and what it costs
 
 
@@ -369,8 +376,13 @@ def test_what_a_kubeconfig_holds_is_private_and_what_cannot_be_used_is_refused(t
     assert access.identity is not None
     assert access.identity[1].read_bytes() == b"a key"
     assert access.identity[1].stat().st_mode & 0o077 == 0
-    for user, said in (({"exec": {"command": "aws"}}, "another program"), ({"tokenFile": "no"}, "cannot be read"),
-                       ({"client-key-data": "!", "client-certificate": "x"}, "not base64")):  # fmt: skip
+    refused: dict[str, dict[str, Any]] = {
+        "another program": {"exec": {"command": "aws"}},
+        "cannot be read": {"tokenFile": "no"},
+        "not base64": {"client-key-data": "!"},
+        "x is not there": {"client-certificate": "x"},
+    }
+    for said, user in refused.items():
         path.write_text(json.dumps(kubeconfig("https://c:6443", **user)))
         with pytest.raises(SourceRefused, match=said):
             access_of(path, "", folder)
