@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 from tandem import against, bins, slo, stepped, wording
@@ -25,6 +27,7 @@ Attained = Literal["unseen", "quiet", "met", "missed", "far"]
 "far" is missed so badly that the factor of a page rule was exceeded, with enough bad events to say so.
 """
 ORDER: tuple[Attained, ...] = ("unseen", "quiet", "met", "missed", "far")
+MET, MISSED, FAR = map(ORDER.index, ("met", "missed", "far"))
 TRENDS: Mapping[str, tuple[str, ...]] = {
     "service": ("latency", "request_success", "availability", "build_success"),
     "model": ("outcome", "error", "drift"),
@@ -182,13 +185,14 @@ def _strips(measures: Measures, answers: Mapping[str, Sequence[Answer]], step: i
     starts = range(first, measures.window.until, step)
     codes: dict[str, list[int]] = {name: [0] * len(starts) for name in answers}
     for (name, answer), cells in zip(aimed, found, strict=True):
-        limits = _limits(answer)
+        assert answer.asked.target is not None, "only what has a target is asked"
+        limits = _limits(answer.asked.target)
         wide = max(answer.asked.signal.width, step)
         mine = codes[name]
         for place, start in enumerate(starts):
             good, total = cells.get(start // wide * wide if wide > step else start, (0, 0))
-            if total:
-                mine[place] = max(mine[place], _attained(total - good, total, limits))
+            if total and (code := _attained(total - good, total, limits)) > mine[place]:
+                mine[place] = code
     for name, mine in codes.items():
         seen = _seen(measures, answers[name])
         for place, start in enumerate(starts):
@@ -201,9 +205,8 @@ Limits = tuple[int, int, int, int]
 """Numerator and denominator of the share of bad that the target allows, and of that above which a page rule pages."""
 
 
-def _limits(answer: Answer) -> Limits:
-    target = answer.asked.target
-    assert target is not None, "only what has a target is asked"
+@lru_cache(maxsize=256)
+def _limits(target: Fraction) -> Limits:
     allowed = 1 - target
     factor = max(slo.reachable_factor(target, rule.factor) for rule in slo.factors() if rule.severity == "page")
     return allowed.numerator, allowed.denominator, (allowed * factor).numerator, (allowed * factor).denominator
@@ -212,8 +215,8 @@ def _limits(answer: Answer) -> Limits:
 def _attained(bad: int, total: int, limits: Limits) -> int:
     above, of, far, far_of = limits
     if bad * of <= total * above:
-        return ORDER.index("met")
-    return ORDER.index("far" if bad >= slo.EVIDENCE and bad * far_of > total * far else "missed")
+        return MET
+    return FAR if bad >= slo.EVIDENCE and bad * far_of > total * far else MISSED
 
 
 def _seen(measures: Measures, answers: Sequence[Answer]) -> list[Span]:

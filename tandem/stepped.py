@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd
+from operator import add
 from typing import Any
 
 from tandem.measure import Answer, Measures
@@ -55,13 +56,13 @@ def counts(measures: Measures, asks: Sequence[Ask]) -> list[dict[int, tuple[int,
 def _ratios(measures: Measures, part: _Part, counted: list[dict[int, tuple[int, int]]]) -> None:
     """Add up good and total of ratios, which need no merge before they are counted."""
     since = {ask: measures.window.since // step * step for ask, step in part.steps.items()}
-    members = {group: [ask for ask, _ in part.members[one]] for one, group in part.groups.items()}
+    members = {group: [(since[ask], part.steps[ask], counted[ask]) for ask, _ in part.members[one]]
+               for one, group in part.groups.items()}  # fmt: skip
     for group, start, good, total in measures.reader.steps(
         "ratio", part.groups, min(since.values()), measures.window.until, gcd(*part.steps.values())
     ):
-        for ask in members[group]:
-            if start >= since[ask]:
-                step, mine = part.steps[ask], counted[ask]
+        for low, step, mine in members[group]:
+            if start >= low:
                 at = start // step * step
                 before = mine.get(at)
                 mine[at] = (good, total) if before is None else (before[0] + good, before[1] + total)
@@ -110,16 +111,16 @@ def _merges(measures: Measures, kind: str, part: _Part) -> Iterable[tuple[int, i
     since = {ask: measures.window.since // step * step for ask, step in part.steps.items()}
     rows = measures.reader.steps(kind, part.groups, min(since.values()), measures.window.until,
                                  gcd(*part.steps.values()))  # fmt: skip
-    members = {group: part.members[one] for one, group in part.groups.items()}
-    merges: dict[tuple[int, int, int], dict[Any, list[int]]] = {}
+    members = {group: [(ask, meaning, since[ask], part.steps[ask]) for ask, meaning in part.members[one]]
+               for one, group in part.groups.items()}  # fmt: skip
+    merges: dict[tuple[int, int, int], dict[Any, tuple[int, ...]]] = {}
     for row in rows:
         key, values = (row[2], row[3:]) if kind == "histogram" else (row[2:-1], row[-1:])
-        for ask, meaning in members[row[0]]:
-            if row[1] >= since[ask]:
-                place = ask, meaning, row[1] // part.steps[ask] * part.steps[ask]
-                merge = merges.setdefault(place, {})
+        for ask, meaning, low, step in members[row[0]]:
+            if row[1] >= low:
+                merge = merges.setdefault((ask, meaning, row[1] // step * step), {})
                 before = merge.get(key)
-                merge[key] = list(values) if before is None else [a + b for a, b in zip(before, values, strict=True)]
+                merge[key] = values if before is None else tuple(map(add, before, values))
     for (ask, meaning, start), merge in merges.items():
         yield ask, meaning, start, merge
 

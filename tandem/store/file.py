@@ -84,6 +84,7 @@ class Known:
         """By (environment, stage, segment), then by (component, signal)."""
         self.signals: dict[str, set[str]] = {}
         """Which signals each component has."""
+        self.by_component: dict[str, list[Kept]] = {}
 
     def grow(self, series: dict[tuple[Placed, int], int]) -> None:
         """Take in the series made since the last time."""
@@ -92,6 +93,7 @@ class Known:
             group = self.by_signal.setdefault((placed.environment, placed.stage, placed.segment), {})
             group.setdefault((placed.component, placed.signal), []).append(kept)
             self.signals.setdefault(placed.component, set()).add(placed.signal)
+            self.by_component.setdefault(placed.component, []).append(kept)
             self.all.append(kept)
 
 

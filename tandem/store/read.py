@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tandem.intervals import Span, overlap, union
@@ -25,8 +25,9 @@ Ends = tuple[int, int, int]
 
 
 def step_for(since: int, until: int, points: int) -> int:
-    """The smallest step that cuts [since, until) into at most `points`."""
-    return next((step for step in STEPS if (until - since) <= step * points), STEPS[-1])
+    """The smallest step that cuts [since, until) into at most `points`; whole weeks where no step of STEPS does."""
+    span = until - since
+    return next((step for step in STEPS if span <= step * points), -(-span // (points * STEPS[-1])) * STEPS[-1])
 
 
 def tier_of(step: int, finest: int) -> int:
@@ -78,7 +79,9 @@ class Reader:
         """Every series whose fields equal the wanted ones; a tuple, list or set means any of them."""
         tests = [(field, value if isinstance(value, (set, tuple, list, frozenset)) else (value,))
                  for field, value in wanted.items()]  # fmt: skip
-        return [kept for kept in self.store.known().all
+        known, component = self.store.known(), wanted.get("component")
+        some = known.by_component.get(component, []) if isinstance(component, str) else known.all
+        return [kept for kept in some
                 if all(getattr(kept.placed, field) in values for field, values in tests)]  # fmt: skip
 
     def by_signal(self, environment: str, stage: str, segment: str) -> Mapping[tuple[str, str], list[Kept]]:
@@ -110,9 +113,8 @@ class Reader:
         # One statement: what is planned together costs less than what is planned apart.
         bound = [self.as_of, list(ids)] * len(tiers)
         rows = self.cursor.execute(" UNION ALL ".join(tiers), bound).fetchall()
-        inside = [[place for place, (low, high) in enumerate(parts) if low >= since and high <= until]
-                  for since, until in windows]  # fmt: skip
-        return _keyed(rows, table, inside, len(parts)) if table.keys else _plain(rows, inside, len(parts))
+        runs = [_run(parts, *window) for window in windows]
+        return _keyed(rows, table, runs, len(parts)) if table.keys else _plain(rows, table, runs, len(parts))
 
     def steps(self, kind: str, groups: Mapping[int, int], since: int, until: int, step: int) -> list[tuple[Any, ...]]:
         """(group, start of step, keys.., values..) of series merged by group; steps on the absolute grid."""
@@ -393,44 +395,48 @@ def _tiers_read(table: Kind, parts: Sequence[Span], finest: int, closed: Mapping
         )
 
 
-def _plain(rows: Sequence[tuple[Any, ...]], inside: Sequence[Sequence[int]], parts: int) -> dict[int, list[Any]]:
+def _run(parts: Sequence[Span], since: int, until: int) -> tuple[int, int]:
+    """The places of the parts that together are [since, until): from the first, to before the second."""
+    inside = [place for place, (low, high) in enumerate(parts) if low >= since and high <= until]
+    return (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+
+def _plain(rows: Sequence[tuple[Any, ...]], table: Kind, runs: Sequence[Span], parts: int) -> dict[int, list[Any]]:
     """One merge per window of summaries without keys."""
-    cells: dict[int, list[Any]] = {}
-    for series, part, *values in rows:
-        mine = cells.get(series)
-        if mine is None:
-            mine = cells[series] = [None] * parts
-        before = mine[part]
-        mine[part] = values if before is None else [a + b for a, b in zip(before, values, strict=True)]
-    return {series: [_added([mine[part] for part in some]) for some in inside] for series, mine in cells.items()}
+    return {series: _windows(columns, runs) for series, columns in _columns(rows, 1, len(table.values), parts).items()}
 
 
-def _added(parts: Sequence[list[int] | None]) -> tuple[int, ...] | None:
-    some = [part for part in parts if part is not None]
-    added = tuple(map(sum, zip(*some, strict=True)))
-    return added if any(added) else None
-
-
-def _keyed(
-    rows: Sequence[tuple[Any, ...]], table: Kind, inside: Sequence[Sequence[int]], parts: int
-) -> dict[int, list[Any]]:
+def _keyed(rows: Sequence[tuple[Any, ...]], table: Kind, runs: Sequence[Span], parts: int) -> dict[int, list[Any]]:
     """One {key: values} per window of summaries with keys."""
     width = len(table.keys)
-    cells: dict[tuple[int, Any], list[list[int] | None]] = {}
-    for row in rows:
-        key = row[2] if width == 1 else row[2 : 2 + width]
-        mine = cells.setdefault((row[0], key), [None] * parts)
-        before, values = mine[row[1]], list(row[2 + width :])
-        mine[row[1]] = values if before is None else [a + b for a, b in zip(before, values, strict=True)]
+    arranged = [(row[0], row[2] if width == 1 else row[2 : 2 + width], row[1], *row[2 + width :]) for row in rows]
     found: dict[int, list[Any]] = {}
-    for (series, key), mine in cells.items():
-        merges = found.setdefault(series, [None] * len(inside))
-        for place, some in enumerate(inside):
-            added = _added([mine[part] for part in some])
+    for (series, key), columns in _columns(arranged, 2, len(table.values), parts).items():
+        merges = found.setdefault(series, [None] * len(runs))
+        for place, added in enumerate(_windows(columns, runs)):
             if added is not None:
                 merges[place] = merges[place] or {}
                 merges[place][key] = added
     return found
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], keys: int, values: int, parts: int) -> dict[Any, list[list[int]]]:
+    """For each key the sum of each value before each part, and before the end; rows are (key.., part, values..)."""
+    found: dict[Any, list[list[int]]] = {}
+    for row in rows:
+        key = row[0] if keys == 1 else row[:keys]
+        columns = found.get(key)
+        if columns is None:
+            columns = found[key] = [[0] * (parts + 1) for _ in range(values)]
+        for column, value in zip(columns, row[keys + 1 :], strict=True):
+            column[row[keys] + 1] += value
+    return {key: [list(accumulate(column)) for column in columns] for key, columns in found.items()}
+
+
+def _windows(columns: Sequence[Sequence[int]], runs: Sequence[Span]) -> list[tuple[int, ...] | None]:
+    """The sums of each run of parts; None where all are 0."""
+    each = [[column[high] - column[low] for low, high in runs] for column in columns]
+    return [merge if any(merge) else None for merge in zip(*each, strict=True)]
 
 
 def _digest(reader: Reader) -> str:
