@@ -68,7 +68,7 @@ def _narrow(view: View, key: str, names: tuple[str, ...], everything: str) -> No
     options = ("", *names) if not mine or mine in names else ("", mine, *names)
     st.session_state[f"w_{key}_{view.component}"] = mine
     st.selectbox(
-        f"A: {key}", options, key=f"w_{key}_{view.component}", width=170,
+        f"A: {text.clean(key, 20)}", options, key=f"w_{key}_{view.component}", width=170,
         format_func=lambda name: text.clean(name, 60) or everything, on_change=_narrowed, args=(view, key),
     )  # fmt: skip
 
@@ -128,7 +128,9 @@ def _free(view: View) -> None:
     begin, _, end = view.compare.removeprefix(FREE).partition(other.BETWEEN)
     for name, value in (("begin", begin), ("end", end)):
         st.session_state[f"w_{name}"] = value
-        st.text_input(f"B: {name}", key=f"w_{name}", width=170, on_change=_freed, args=(view,), max_chars=40)
+        st.text_input(
+            f"B: {text.clean(name, 20)}", key=f"w_{name}", width=170, on_change=_freed, args=(view,), max_chars=40
+        )
 
 
 def _freed(view: View) -> None:

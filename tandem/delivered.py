@@ -114,7 +114,7 @@ def delivered(
 ) -> Delivered:
     """The delivery of the components over the window of `measures`, against the window before it or `compared`."""
     window = measures.window
-    before = compared or Window(window.since - (window.until - window.since), window.since)
+    before = compared or Window(max(0, 2 * window.since - window.until), window.since)  # no time lies before 1970
     found = _Made(measures, components, min(before.since, window.since))
     now = Window(window.since, min(window.until, measures.now))
     width = step_for(window.since, window.until, BARS)
@@ -436,11 +436,13 @@ def runs(measures: Measures, components: Sequence[str], side: str) -> Runs:
     step = step_for(window.since, window.until, RUNS)
     ids = sorted({kept.id for name in components for kept in measures.counted(name, success)})
     starts = range(window.since // step * step, window.until, step)
-    spans = [(max(start, window.since), min(start + step, window.until)) for start in starts]
-    counts = [(0, 0)] * len(spans)
-    for merges in measures.reader.totals("ratio", ids, spans).values():
-        counts = [(good + int(merge[0]), total + int(merge[1])) if merge else (good, total)
-                  for (good, total), merge in zip(counts, merges, strict=True)]  # fmt: skip
+    found = {start: (int(good), int(total)) for _, start, good, total in
+             measures.reader.steps("ratio", dict.fromkeys(ids, 0), window.since, window.until, step)}  # fmt: skip
+    if window.since % step:  # the first step began before the window
+        first = measures.reader.totals("ratio", ids, [(window.since, min(starts[0] + step, window.until))])
+        inside = [merge for [merge] in first.values() if merge]
+        found[starts[0]] = (sum(int(one[0]) for one in inside), sum(int(one[1]) for one in inside))
+    counts = [found.get(start, (0, 0)) for start in starts]
     return Runs(step, tuple(good for good, _ in counts), tuple(total - good for good, total in counts),
                 _quantiles(measures, components, duration), _quantiles(measures, components, queue))  # fmt: skip
 

@@ -127,16 +127,6 @@ class Measures(Observed):
         some = self.series(answer.asked.component, answer.asked.signal.name)
         return [kept for kept in some if kept.placed.source in counted]
 
-    def counted(self, component: str, signal: str, name: str = "") -> list[Kept]:
-        """The series of the first source in order, or of all sources where they add up: never two that do not."""
-        some = self.series(component, signal, name)
-        sources = sorted({kept.placed.source for kept in some}, key=self.rank)
-        counted = sources if self._add_up(sources) else sources[:1]
-        return [kept for kept in some if kept.placed.source in counted]
-
-    def _add_up(self, sources: Sequence[int]) -> bool:
-        return all(n in self.configured and self.configured[n].common.combine == "sum" for n in sources)
-
     def edge(self, one: Asked) -> int:
         """Where the look-backs of rules end: at the last bucket that is whole, or where labels leave off.
 

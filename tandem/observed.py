@@ -39,8 +39,10 @@ class Filters:
 
 Steps = list[tuple[int, int, int]]
 """(start, labelled, predictions) of a model per LABEL_STEP, oldest first."""
-_labels: WeakKeyDictionary[Store, dict[tuple[int, int, Filters], dict[str, tuple[Steps, int]]]] = WeakKeyDictionary()
-"""By load, end and filters: the steps of each model that was looked at, and up to when its labels have come."""
+_labels: WeakKeyDictionary[Store, dict[tuple[object, ...], dict[str, tuple[Steps, int]]]] = WeakKeyDictionary()
+"""By load, end, filters and order of sources: the steps of each model that was looked at, and up to when its labels
+have come.
+"""
 LABELS_KEPT = 4
 """How many ends of windows labels are kept for: pages that end at the same moment share them."""
 _maintained: WeakKeyDictionary[Store, tuple[int, list[tuple[int, Event]]]] = WeakKeyDictionary()
@@ -171,6 +173,16 @@ class Observed:
             self._ordered[key] = ordered
         return ordered
 
+    def counted(self, component: str, signal: str, name: str = "") -> list[Kept]:
+        """The series of the first source in order, or of all sources where they add up: never two that do not."""
+        some = self.series(component, signal, name)
+        sources = sorted({kept.placed.source for kept in some}, key=self.rank)
+        counted = sources if self._add_up(sources) else sources[:1]
+        return [kept for kept in some if kept.placed.source in counted]
+
+    def _add_up(self, sources: Sequence[int]) -> bool:
+        return all(n in self.configured and self.configured[n].common.combine == "sum" for n in sources)
+
     # -- how far labels have come
 
     def label_steps(self, component: str) -> Steps:
@@ -191,14 +203,15 @@ class Observed:
     @cached_property
     def _known_labels(self) -> dict[str, tuple[Steps, int]]:
         kept = _labels.setdefault(self.reader.store, {})
-        key = self.reader.as_of, self.end, self.filters
+        sums = tuple(one.common.combine for one in self.config.sources)
+        key = self.reader.as_of, self.end, self.filters, tuple(self.priority.items()), sums
         while key not in kept and len(kept) >= LABELS_KEPT:
             kept.pop(next(iter(kept), key), None)
         return kept.setdefault(key, {})
 
     def _read_labels(self, components: Sequence[str]) -> dict[str, tuple[Steps, int]]:
         groups = {kept.id: place for place, component in enumerate(components)
-                  for kept in self.series(component, "label_coverage")}  # fmt: skip
+                  for kept in self.counted(component, "label_coverage")}  # fmt: skip
         steps: list[Steps] = [[] for _ in components]
         for place, start, good, total in self.reader.steps(
             "ratio", groups, self.end - WINDOW_SECONDS, self.end, LABEL_STEP
