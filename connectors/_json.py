@@ -30,7 +30,7 @@ def strict(data: str | bytes, constants: Callable[[str], Any] | None = None) -> 
     refused. Raises BrokenJson for text that is no JSON, BadJson for what is refused.
     """
     try:
-        return json.loads(data, **_hooks(constants))
+        return _whole(json.loads(data, **_hooks(constants)), data)
     except RecursionError:
         raise BadJson("it is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -43,11 +43,31 @@ def first(text: str, start: int = 0, constants: Callable[[str], Any] | None = No
     """The document that begins at `start`, and the index behind it; raises as `strict`."""
     try:
         value, end = json.JSONDecoder(**_hooks(constants)).raw_decode(text, start)
+        value = _whole(value, text[start:end])
     except RecursionError:
         raise BadJson("it is nested too deeply") from None
     except json.JSONDecodeError as error:
         raise BrokenJson(error.msg, error.lineno) from None
     return value, end
+
+
+def _whole(value: Any, data: str | bytes) -> Any:
+    """The document without halves of characters, which JSON can escape and no text can hold; they become U+FFFD."""
+    if isinstance(data, str):
+        escaped = "\\ud" in data or "\\uD" in data
+    else:
+        escaped = b"\\ud" in data or b"\\uD" in data
+    return _mended(value) if escaped else value
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_mended(one) for one in value]
+    if isinstance(value, dict):
+        return {_mended(name): _mended(one) for name, one in value.items()}
+    return value
 
 
 def _hooks(constants: Callable[[str], Any] | None) -> dict[str, Any]:

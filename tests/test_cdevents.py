@@ -253,6 +253,16 @@ def test_documents_of_any_shape_raise_nothing(tmp_path: Path, document: Any) -> 
     assert len(events(pages)) == 1
 
 
+def test_half_a_character_is_mended(tmp_path: Path) -> None:
+    told = said(
+        "pipelinerun.finished", "01:00", "r\ud800", {"pipelineName": "a\udfff \U0001f600", "outcome": "success"}
+    )
+    path = saved(tmp_path / "a.jsonl", told)
+    assert "\\ud800" in path.read_text()
+    (run,) = events(parsed(path))
+    assert (run.title, run.key) == ("a\ufffd \U0001f600 success", "pipelinerun:/ci:r\ufffd")
+
+
 def test_a_time_without_offset_uses_the_zone(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.jsonl", said("build.started", "00:00", timestamp="2026-11-02T11:00:00"))
     assert [one.ts for one in events(parsed(path, zone="Europe/Berlin"))] == [TEN]
