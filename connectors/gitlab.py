@@ -31,6 +31,8 @@ HORIZON = 30 * DAY
 PER_PAGE = 100
 KNOWN = 20_000
 """Pipelines that are kept between pulls; forgetting costs requests, never a number."""
+SETTLED = 120
+"""Seconds after its end in which a pipeline without a test report is read again."""
 _PIECE = 1000
 _FOLDER = 1000
 _MARKS = tuple(
@@ -317,9 +319,11 @@ class _Reading:
         # A skipped pipeline ran nothing, so there is nothing to ask for.
         if pipeline.status != "skipped" and not self._jobs(key, objects):
             return
-        if self.config.tests and objects.meaning(pipeline.status) in ("good", "bad"):
-            self._tests(key, objects, pieces, tested)
-        self.memory.known[key] = pipeline.revision
+        finished = objects.meaning(pipeline.status) in ("good", "bad")
+        told = not (self.config.tests and finished) or self._tests(key, objects, pieces, tested)
+        # GitLab sums a report up some moments after the pipeline ended: none yet may be one at the next pull.
+        if told or _at(raw, "updated_at", 0) < self.pull.until - SETTLED:
+            self.memory.known[key] = pipeline.revision
 
     def _jobs(self, key: str, objects: Objects) -> bool:
         """Reads all jobs of a pipeline, retried ones too; False where it is gone."""
@@ -334,13 +338,14 @@ class _Reading:
         objects.whole.add(key)
         return True
 
-    def _tests(self, key: str, objects: Objects, pieces: list[Page], tested: list[Event]) -> None:
+    def _tests(self, key: str, objects: Objects, pieces: list[Page], tested: list[Event]) -> bool:
+        """Reads the test report of a pipeline; False where there is none."""
         reply = self._get(f"pipelines/{key}/test_report_summary", accept=(200, 403, 404))
         if reply.status != 200:
-            return
+            return False
         report: Report | None = objects.guarded(partial(report_of, _object(reply)))
         if report is None or not report.suites:
-            return
+            return False
         if report.ratio.good < report.ratio.total:
             whole = self._get(f"pipelines/{key}/test_report", accept=(200, 403, 404))
             if whole.status == 200:
@@ -349,6 +354,7 @@ class _Reading:
         where = labels_of({"project": pipeline.project, "ref": pipeline.ref})
         pieces.append(piece(report, key, pipeline.created, where))
         tested += runs(report, _last_attempt(pipeline, objects))
+        return True
 
     # deployments and releases
 

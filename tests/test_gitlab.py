@@ -327,6 +327,22 @@ def test_no_more_is_asked_of_tests_than_is_needed(project: Project, url: str) ->
     ]  # fmt: skip
 
 
+def test_a_report_that_is_summed_up_late_is_found_by_the_next_pull(project: Project, url: str) -> None:
+    project.run(1, NOW - 100)
+    project.run(2, NOW - 500)
+    config = configured(url)
+    first = pulled(config)
+    assert facts(first) == []
+    project.suite(1, "unit", 3)
+    made = len(project.asked)
+    second = again(config, first, NOW - 600, NOW + 300)
+    assert facts(second) == [(bucket_of(NOW - 100), Ratio(3, 3))]
+    assert not [one for one in asked(project, made) if one.startswith("pipelines/2")]
+    made = len(project.asked)
+    again(config, second, NOW - 300, NOW + 600)
+    assert not [one for one in asked(project, made) if one.startswith("pipelines/")]
+
+
 # -- deployments and releases
 
 
