@@ -154,7 +154,7 @@ def check_correction(one: Correction, where: str) -> Correction:
         raise ValueError(f"{where} must end after it begins, but to ({times.text(one.to)}) is not after from"
                          f" ({times.text(one.from_)}).")  # fmt: skip
     for key, given in (("author", one.author), ("reason", one.reason), ("component", one.component)):
-        if not given:
+        if not given or not "".join(given).strip():
             raise ValueError(f"{where}: {key} must not be empty.")
     return one
 
@@ -239,6 +239,8 @@ def _bounds(one: Objective, signal: Signal, where: str) -> tuple[Fraction | None
     for key, bound in bounds.items():
         if key != needed and bound is not None:
             raise ValueError(f"{where}: {signal.name} takes no {key}; leave it out.")
+        if bound is not None and bound <= 0:
+            raise ValueError(f"{where}: {key} must be above 0: at {key} = {float(bound):g} hardly anything is good.")
     if needed:
         bounds[needed] = bounds[needed] if bounds[needed] is not None else signal.threshold
         if bounds[needed] is None:

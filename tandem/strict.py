@@ -92,7 +92,8 @@ def value(hint: Any, given: Any, key: str, where: str, folder: Path) -> Any:
         return {name: value(arguments[1], one, f"{key}.{name}", where, folder) for name, one in given.items()}
     if dataclasses.is_dataclass(hint):
         _table(given, key, where)
-        return build(hint, given, f"[{_path(key, where)}] of {where}", folder)  # type: ignore[arg-type]
+        called = f"[{_path(key, where)}]" + (f" of {where}" if where.startswith("[") else "")
+        return build(hint, given, called, folder)  # type: ignore[arg-type]
     return _plain(hint, given, key, where, folder)
 
 

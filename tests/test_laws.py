@@ -262,7 +262,7 @@ def test_a_junit_file_by_import_and_by_sync_is_one_slice(tmp_path: Path) -> None
     with open_store(tmp_path / "both twice.duckdb") as store:
         found = shown(store, config, "api", window=Window(NOW - 10 * 86400, NOW))
     assert [(one["good"], one["total"]) for one in found["signals"] if one["signal"] == "test_success"] == [(1, 2)]
-    assert len(found["events"]) == 1
+    assert [one["title"] for one in found["events"]] == ["unit: 1 of 2 tests failed", "a.two failed"], "each once"
 
 
 LOG = "prediction_id,ts,predicted,score,label,country\n"
