@@ -5,7 +5,7 @@ Run: python -m tests.benchmarks.clicks [--rounds N] [--folder DIR] [--only NAME 
 The sample company on two servers (one that keeps answers, as in use, on which every window was asked before; one that
 keeps none, so that the engine reads for each click) and an empty page with the same control. Every screen's three pages
 are clicked in turn, so that other work on the computer meets them alike. The clock stands in the page: it starts with
-the click, notes the EFFECT when the address, the title's window, the text and a chart over time have all changed (some
+the click, notes the EFFECT when the address, the text and a chart over time have all changed (some
 charts reach over a window of their own), and SETTLED at the last change before 300 ms of rest with no script running.
 It looks every 20 ms, which costs the page something too. A step that does not come to its end within its limit is
 counted as lost, and said. `--folder`: a demo's folder that is there already (it is only read); without it the demo is
@@ -51,11 +51,9 @@ ARM = """() => {
   const look = () => {
     const roots = walk(document, []);
     const text = [document.body.textContent, ...roots.map((r) => r.textContent)].join('\\n');
-    const title = roots.map((r) => r.querySelector('.h-line')?.textContent).find(Boolean);
-    const line = title ?? text.match(/shown \\w+/)?.[0];
     const plots = [...document.querySelectorAll('.js-plotly-plot')].filter((e) => e.layout?.xaxis?.type === 'date')
       .map((e) => String(e.layout.xaxis.range));
-    return { address: location.search, line: (line ?? '').split(' · data')[0], text, plots };
+    return { address: location.search, text, plots };
   };
   const resting = () => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning';
   const before = look();
@@ -66,9 +64,9 @@ ARM = """() => {
     let last = start, said = '';
     const step = () => {
       const now = look(), at = performance.now();
-      const print = now.address + now.line + now.text + now.plots;
+      const print = now.address + now.text + now.plots;
       if (print !== said) { said = print; last = at; }
-      const moved = now.address !== before.address && now.line !== before.line && now.text !== before.text
+      const moved = now.address !== before.address && now.text !== before.text
         && (!before.plots.length || now.plots.some((x) => !before.plots.includes(x)));
       if (moved && !seen.effect) seen.effect = at - start;
       if (seen.effect && at - last > 300 && resting()) {
