@@ -36,6 +36,8 @@ from tests.replay import Answer, Asked, Route, Server, serve
 TOKEN = "canary-5d1f0c7e9b"
 TOKEN_ENV = "TANDEM_TEST_CANARY"
 QUICK = _http.Limits(connect=2.0, read=0.25, total=0.4, bytes=5_000_000, tries=4)
+PATIENT = _http.Limits(connect=10.0, read=10.0, total=20.0, bytes=5_000_000, tries=4)
+"""For pulls without a fault: a busy machine must not look like one."""
 START = 1_795_000_000.0
 
 
@@ -207,10 +209,12 @@ def broken(case: Case, fault: Fault, at: int, stays: bool, other: str) -> Route:
 def cell(build: Callable[[], Case], name: str, fault: Fault, at: int, stays: bool | None) -> list[str]:
     """What is wrong with one cell; nothing is good. `stays` None: it may end either way, but never wrongly."""
     wrong: list[str] = []
-    with virtual(), serve(lambda asked: Answer({"status": "success"})) as other:
+    case = build()
+    with virtual(PATIENT):
         good = pulled(build(), build().answer)
-        case = build()
+    with virtual(), serve(lambda asked: Answer({"status": "success"})) as other:
         got = pulled(case, broken(case, fault, at, bool(stays), other.url))
+    with virtual(PATIENT):
         again = pulled(build(), build().answer)
     if case.measured is not None:
         return _misjudged(case, name, good, got, again, good.requests - at if stays else 1) + _leaked(got, other)
@@ -253,7 +257,7 @@ def _misjudged(case: Case, name: str, good: Outcome, got: Outcome, again: Outcom
 
 def requests_of(build: Callable[[], Case]) -> int:
     """How many requests a good pull makes; raises when it does not end well or gives other than expected."""
-    with virtual():
+    with virtual(PATIENT):
         good = pulled(build(), build().answer)
     assert good.error is None, good.error
     expected = build().expected
