@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any
 from xml.etree.ElementTree import Element
 
+from connectors import _said
 from tandem import times
 from tandem.connect import Item
-from tandem.records import Event, Finding, Outcome, labels_of
+from tandem.records import Event, Outcome, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "ok": "good",
@@ -44,20 +44,10 @@ RESULTS = {
 Raw = Mapping[str, Any]
 
 
-class Said(Counter[tuple[Literal["reject", "remark"], str]]):
-    """What was left out or needs a remark, counted by reason."""
+class Said(_said.Said):
+    """What was left out or needs a remark, and what a status means."""
 
-    def findings(self, where: str) -> tuple[Finding, ...]:
-        return tuple(Finding(kind, reason, where, n) for (kind, reason), n in sorted(self.items()))
-
-    def outcome(self, config: Any, word: str) -> Outcome:
-        """What a status word means; an unknown one is excluded and counted."""
-        known: Outcome | None = config.common.status.get(word, STATUS.get(word))
-        if known is None:
-            self[
-                "remark", f'the status "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]'
-            ] += 1
-        return known or "excluded"
+    meanings = STATUS
 
 
 @dataclass
@@ -119,7 +109,7 @@ class Run:
         play = raw if isinstance(raw, dict) else {}
         start = _time(_of(play, "duration"), "start")
         if start is None:
-            said["reject", "a play has no time of its beginning; its callback is too old"] += 1
+            said.reject("a play has no time of its beginning; its callback is too old")
             self.plays.append(_Play("", "", "", 0, 0))
             return
         end = _time(_of(play, "duration"), "end") or start
@@ -146,14 +136,14 @@ class Run:
         elif result.get("changed") is True:
             play.counts.changed += 1
 
-    def events(self, config: Any, said: Said) -> Iterator[Event]:
+    def events(self, said: Said) -> Iterator[Event]:
         """The plays as events; a run that has not told its end is open."""
         self._settle()
         for play in self.plays:
             if not play.start:
                 continue
             status = play.counts.status() if self.stats is not None else "unfinished"
-            outcome = said.outcome(config, status)
+            outcome = said.outcome(status)
             yield _event(play, outcome, status)
 
     def _settle(self) -> None:
@@ -190,7 +180,7 @@ def runs(documents: Iterable[Any], said: Said) -> Iterator[Run]:
     run = Run()
     for document in documents:
         if not isinstance(document, dict):
-            said["reject", "what is there is no object of Ansible's callbacks"] += 1
+            said.reject("what is there is no object of Ansible's callbacks")
         elif "_event" in document:
             event = str(document["_event"])
             if event == "v2_playbook_on_start" and run.plays:
@@ -203,9 +193,9 @@ def runs(documents: Iterable[Any], said: Said) -> Iterator[Run]:
         elif isinstance(document.get("plays"), list):
             yield _whole(document, said)
         else:
-            said["reject", "what is there is no object of Ansible's callbacks"] += 1
+            said.reject("what is there is no object of Ansible's callbacks")
     if run.plays:
-        said["remark", "a run has not told its end: it goes on, or broke off"] += 1
+        said.remark("a run has not told its end: it goes on, or broke off")
         yield run
 
 
@@ -248,7 +238,7 @@ def playbook(path: str) -> str:
 # -- the junit callback
 
 
-def report(item: Item, parsed: Iterable[tuple[str, Element]], config: Any, said: Said) -> Iterator[Event]:
+def report(item: Item, parsed: Iterable[tuple[str, Element]], said: Said) -> Iterator[Event]:
     """The plays of one file of the junit callback: it knows neither the beginning nor what could not be reached."""
     plays: dict[str, tuple[Counts, float]] = {}
     book = ""
@@ -262,7 +252,7 @@ def report(item: Item, parsed: Iterable[tuple[str, Element]], config: Any, said:
             if match:
                 _case(element, match[1], counts)
             else:
-                said["reject", "a test case names no host; it is none of Ansible's"] += 1
+                said.reject("a test case names no host; it is none of Ansible's")
                 continue
             plays[name] = counts, lasted + _seconds(element.get("time", ""))
             element.clear()
@@ -272,7 +262,7 @@ def report(item: Item, parsed: Iterable[tuple[str, Element]], config: Any, said:
                 "unreachable": None, "status": counts.status()}  # fmt: skip
         # Tasks run on many hosts at once: together they lasted at least as long as the play did.
         yield Event("infrastructure", f"{_digest(item)}:{name}", end - int(lasted), ts_latest=end,
-                    outcome=said.outcome(config, counts.status()), title=f"{name[:_TEXT]}: {counts.said()}",
+                    outcome=said.outcome(counts.status()), title=f"{name[:_TEXT]}: {counts.said()}",
                     labels=labels_of(told), revision=end)  # fmt: skip
 
 
@@ -290,7 +280,7 @@ def _written(item: Item, said: Said) -> int:
         return int(match[1])
     if item.given.at is not None:
         return item.given.at
-    said["remark", "no time in the name of the report; the time of the file's last change is taken"] += 1
+    said.remark("no time in the name of the report; the time of the file's last change is taken")
     return item.modified
 
 

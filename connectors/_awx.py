@@ -16,13 +16,13 @@ def job_event(raw: Raw, config: Any, said: Said, summaries: Sequence[Raw] | None
     """One job; None for what is none. `summaries` are those of its hosts, None where they were not asked for."""
     number, created = raw.get("id"), time_of(raw, "created")
     if isinstance(number, bool) or not isinstance(number, int) or number < 1 or created is None:
-        said["reject", "a job has no id or no time of its creation"] += 1
+        said.reject("a job has no id or no time of its creation")
         return None
     if raw.get("type") not in ("job", None):
-        said["remark", f"objects of type {str(raw.get('type'))[:40]} are no jobs and are not counted"] += 1
+        said.remark(f"objects of type {str(raw.get('type'))[:40]} are no jobs and are not counted")
         return None
     status = str(raw.get("status") or "")
-    outcome = said.outcome(config, status)
+    outcome = said.outcome(status)
     started, finished = time_of(raw, "started"), time_of(raw, "finished")
     counts = _counts(summaries) if summaries is not None else None
     name = str(raw.get("name") or "")

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
 
 import numpy as np
 
+from connectors._said import Said
 from tandem import times
 from tandem.bins import DURATION, codes, quanta
-from tandem.records import DAY, Event, Fact, Finding, Histogram, Series, bucket_of, labels_of
+from tandem.records import DAY, Event, Fact, Histogram, Series, bucket_of, labels_of
 
 FORMAT = "%H%x00%P%x00%at%x00%ct%x00%an%x00%s%x00%b"
 """One commit, for `git log -z`: no text of a commit can hold a NUL, so none can forge a field."""
@@ -65,13 +65,6 @@ class Choice:
         return self.paths or ("",)
 
 
-class Said(Counter[tuple[Literal["reject", "remark"], str]]):
-    """What was left out or needs a remark, counted by reason."""
-
-    def findings(self, where: str) -> tuple[Finding, ...]:
-        return tuple(Finding(kind, reason, where, n) for (kind, reason), n in sorted(self.items()))
-
-
 # -- reading
 
 
@@ -92,13 +85,13 @@ def commits(texts: Iterable[str], said: Said) -> Iterator[Commit]:
     for text in texts:
         fields.append(text if fields else text.lstrip("\n"))
         if len(fields) == 1 and not _SHA.fullmatch(fields[0]):
-            said["reject", "a piece of the log is no commit; save it with the format that the reference names"] += 1
+            said.reject("a piece of the log is no commit; save it with the format that the reference names")
             fields.clear()
         elif len(fields) == FIELDS:
             yield from _commit(fields, said)
             fields.clear()
     if fields:
-        said["reject", "the log ends within a commit; save it again"] += 1
+        said.reject("the log ends within a commit; save it again")
 
 
 def commits_of_text(texts: Iterable[str], said: Said) -> Iterator[Commit]:
@@ -111,7 +104,7 @@ def commits_of_text(texts: Iterable[str], said: Said) -> Iterator[Commit]:
         if "\x1f" not in text:  # the changed lines of the last commit
             continue
         if len(fields) not in (FIELDS - 1, FIELDS) or not _SHA.fullmatch(fields[0]):
-            said["reject", "a piece of the log is no commit; save it with the format that the reference names"] += 1
+            said.reject("a piece of the log is no commit; save it with the format that the reference names")
             continue
         yield from _commit([*fields, ""][:FIELDS], said)
 
@@ -121,7 +114,7 @@ def _commit(fields: Sequence[str], said: Said) -> Iterator[Commit]:
     above = tuple(parents.split())
     when = _time(committed)
     if when is None or not all(_SHA.fullmatch(one) for one in above):
-        said["reject", "a commit has no time of its commit or no proper parents"] += 1
+        said.reject("a commit has no time of its commit or no proper parents")
         return
     yield Commit(sha, above, _time(authored), when, author, subject, body)
 
@@ -139,14 +132,14 @@ def tags(lines: Iterable[str], said: Said) -> list[Tag]:
         fields = line.rstrip("\r").split("\x1f")
         if len(fields) < 6 or not (_SHA.fullmatch(fields[2]) or not line.strip()):
             if line.strip():
-                said["reject", "a line is no tag; save it with the format that the reference names"] += 1
+                said.reject("a line is no tag; save it with the format that the reference names")
             continue
         name, kind, own, peeled, created, tagged = fields[:6]
         if name.startswith(("refs/heads/", "refs/remotes/")):
             continue
         ts = _time(tagged or created)
         if (kind not in ("tag", "commit")) or (kind == "tag" and not _SHA.fullmatch(peeled)) or ts is None:
-            said["reject", "a tag names no commit or has no time"] += 1
+            said.reject("a tag names no commit or has no time")
             continue
         short = name.removeprefix("refs/tags/")
         found[short] = Tag(short, peeled if kind == "tag" else own, ts, kind == "tag")
@@ -197,9 +190,9 @@ def lead_times(release: Tag, of: Iterable[Commit], said: Said) -> list[int]:
         if len(commit.parents) > 1:
             continue
         if commit.authored is None:
-            said["reject", "a released commit has no time of its author"] += 1
+            said.reject("a released commit has no time of its author")
         elif commit.authored > release.ts:
-            said["reject", "a commit says it was written after its release; its lead time is not known"] += 1
+            said.reject("a commit says it was written after its release; its lead time is not known")
         else:
             found.append(release.ts - commit.authored)
     return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from connectors import _said
 from tandem import times
 from tandem.connect import Item
-from tandem.records import Event, Fact, Finding, Outcome, Ratio, Series, bucket_of, labels_of
+from tandem.records import Event, Fact, Outcome, Ratio, Series, bucket_of, labels_of
 
 Raw = Mapping[str, Any]
 
@@ -43,19 +43,10 @@ _YEAR = 366 * 86400
 _CHANGES = {"add": "added", "change": "changed", "remove": "removed", "import": "imported"}
 
 
-class Said(Counter[tuple[Literal["reject", "remark"], str]]):
-    """What was left out or needs a remark, counted by reason."""
+class Said(_said.Said):
+    """What was left out or needs a remark, and what a status means."""
 
-    def findings(self, where: str) -> tuple[Finding, ...]:
-        return tuple(Finding(kind, reason, where, n) for (kind, reason), n in sorted(self.items()))
-
-    def outcome(self, config: Any, word: str) -> Outcome:
-        """What a status word means; an unknown one is excluded and counted."""
-        known: Outcome | None = config.common.status.get(word, STATUS.get(word))
-        if known is None:
-            reason = f'the status "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]'
-            self["remark", reason] += 1
-        return known or "excluded"
+    meanings = STATUS
 
 
 @dataclass
@@ -110,13 +101,13 @@ class Log:
             return "applied"
         return "plan only" if self.planned and not self.applying else "unfinished"
 
-    def records(self, config: Any, item: Item, said: Said) -> Iterator[Event | Fact]:
+    def records(self, item: Item, said: Said) -> Iterator[Event | Fact]:
         """The run, and how far what runs was what had been declared."""
         if self.first is None:
-            said["reject", "a log has no time"] += 1
+            said.reject("a log has no time")
             return
         status = self.status()
-        outcome = said.outcome(config, status)
+        outcome = said.outcome(status)
         told = {"file": item.name, "status": status, "terraform": self.version, **self.changes,
                 "drifted": len(self.drifted) or None}  # fmt: skip
         counts = ", ".join(f"{n} {word}" for word, n in self.changes.items() if n) or "no changes"
@@ -134,7 +125,7 @@ def logs(lines: Iterable[Any], said: Said) -> Iterator[Log]:
     log = Log()
     for line in lines:
         if not isinstance(line, dict) or "@timestamp" not in line:
-            said["reject", "a line is none of Terraform's"] += 1
+            said.reject("a line is none of Terraform's")
             continue
         if line.get("type") == "version" and log.first is not None:
             yield log
@@ -147,12 +138,12 @@ def logs(lines: Iterable[Any], said: Said) -> Iterator[Log]:
 def plan(raw: Raw, item: Item, said: Said) -> Iterator[Event | Fact]:
     """What a saved plan says: which resources were no longer as declared, of all that it looked at."""
     if raw.get("errored") is True:
-        said["remark", "a plan that ended with an error looked at part of the resources and is not counted"] += 1
+        said.remark("a plan that ended with an error looked at part of the resources and is not counted")
         return
     drifted = {address for address, actions in _resources(raw, "resource_drift") if set(actions) - {"no-op", "read"}}
     looked = {address for address, _ in _resources(raw, "resource_changes")} | drifted
     if not looked:
-        said["remark", "a plan names no resource"] += 1
+        said.remark("a plan names no resource")
         return
     at = time_of(raw, "timestamp")
     ts = at if at is not None else _without_time(item, said)
@@ -168,11 +159,11 @@ def _resources(raw: Raw, name: str) -> Iterator[tuple[str, list[str]]]:
             yield _text(row, "address"), [str(one) for one in actions] if isinstance(actions, list) else []
 
 
-def state(raw: Raw, item: Item, config: Any, said: Said) -> Iterator[Event]:
+def state(raw: Raw, item: Item, said: Said) -> Iterator[Event]:
     """A state, version 4: that it was written; it has no time of its own."""
     lineage, serial = _text(raw, "lineage"), raw.get("serial")
     if raw.get("version") != 4 or not lineage or isinstance(serial, bool) or not isinstance(serial, int):
-        said["reject", "a state is not of version 4, or lacks lineage or serial"] += 1
+        said.reject("a state is not of version 4, or lacks lineage or serial")
         return
     rows = raw.get("resources")
     managed = [row for row in rows if isinstance(row, dict) and row.get("mode") == "managed"] if isinstance(
@@ -180,7 +171,7 @@ def state(raw: Raw, item: Item, config: Any, said: Said) -> Iterator[Event]:
     told = {"file": item.name, "status": "state", "terraform": _text(raw, "terraform_version"), "serial": serial,
             "lineage": lineage, "resources": len(managed)}  # fmt: skip
     ts = _without_time(item, said)
-    yield Event("infrastructure", f"{lineage}:{serial}", ts, outcome=said.outcome(config, "state"),
+    yield Event("infrastructure", f"{lineage}:{serial}", ts, outcome=said.outcome("state"),
                 title=f"state {serial}: {len(managed)} resources", labels=labels_of(told))  # fmt: skip
 
 
@@ -206,7 +197,7 @@ def drift_event(ts: int, drifted: int, total: int, labels: Mapping[str, object],
 def _without_time(item: Item, said: Said) -> int:
     if item.given.at is not None:
         return item.given.at
-    said["remark", "no time in the file; the time of its last change is taken"] += 1
+    said.remark("no time in the file; the time of its last change is taken")
     return item.modified
 
 

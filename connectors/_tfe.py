@@ -37,7 +37,7 @@ def run_event(raw: Raw, names: Mapping[str, str], included: Included, config: An
     told, key = part(raw, "attributes"), raw.get("id")
     created = time_of(told, "created-at")
     if raw.get("type") != "runs" or not isinstance(key, str) or not key or created is None:
-        said["reject", "an object is no run, or has no time of its creation"] += 1
+        said.reject("an object is no run, or has no time of its creation")
         return None
     if created >= until:
         return None
@@ -45,9 +45,9 @@ def run_event(raw: Raw, names: Mapping[str, str], included: Included, config: An
                if (at := time_of(part(told, "status-timestamps"), name)) is not None}  # fmt: skip
     status = str(told.get("status") or "")
     end = reached.get(f"{status.replace('_', '-')}-at", max(reached.values(), default=created))
-    outcome = said.outcome(config, status)
+    outcome = said.outcome(status)
     if outcome != "open" and told.get("plan-only") is True and status in STATUS:
-        outcome = said.outcome(config, "plan only")
+        outcome = said.outcome("plan only")
     if outcome != "open" and end >= until:
         outcome, status = "open", ""
     begun = reached.get("applying-at", reached.get("planning-at", until))

@@ -111,7 +111,7 @@ def recognise(item: Item) -> bool:
 
 def parse(item: Item, config: Config) -> Iterator[Page]:
     """The plays or jobs of one file."""
-    said = Said()
+    said = Said(config)
     events: list[Event] = []
     for event in _events(item, config, said):
         events.append(event)
@@ -123,7 +123,7 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
 
 def _events(item: Item, config: Config, said: Said) -> Iterator[Event]:
     if item.head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        yield from _ansible.report(item, xml(item), config, said)
+        yield from _ansible.report(item, xml(item), said)
     elif re.search(_MARKS[2][0], item.head):
         for document in documents(item):
             for raw in _jobs(document):
@@ -132,7 +132,7 @@ def _events(item: Item, config: Config, said: Said) -> Iterator[Event]:
                     yield event
     else:
         for run in _ansible.runs(_readable(item, said), said):
-            yield from run.events(config, said)
+            yield from run.events(said)
 
 
 def _readable(item: Item, said: Said) -> Iterator[Any]:
@@ -145,7 +145,7 @@ def _readable(item: Item, said: Said) -> Iterator[Any]:
     except SourceRefused as broken:
         if not read:
             raise
-        said["remark", f"{str(broken).rstrip('.')}; what stands before it is counted"] += 1
+        said.remark(f"{str(broken).rstrip('.')}; what stands before it is counted")
 
 
 def _jobs(document: Any) -> list[Raw]:
@@ -183,8 +183,11 @@ class _Reading:
     known: dict[str, int]
     """Jobs that were counted whole, with their end."""
     seen: set[str] = field(default_factory=set)
-    said: Said = field(default_factory=Said)
+    said: Said = field(init=False)
     gaps: list[Gap] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.said = Said(self.config)
 
     def pages(self) -> Iterator[Page]:
         window = (("finished__gte", times.text(self.since)), ("finished__lt", times.text(self.pull.until)))
@@ -247,13 +250,13 @@ class _Reading:
                 asked = (("order_by", "id"), *_place(page))
                 reply = self._get(f"jobs/{key}/job_host_summaries/", asked, (200, 404))
                 if reply.status == 404:
-                    self.said["remark", "the hosts of a job are no longer there; it counts without them"] += 1
+                    self.said.remark("the hosts of a job are no longer there; it counts without them")
                     return []
                 found.update((raw.get("id"), raw) for raw in _rows(reply))
                 total, page = max(total, _stated(reply)), _next(reply, page)
             if len(found) >= total:
                 return list(found.values())
-        self.said["remark", "AWX lists fewer hosts of a job than it says; they are asked for again"] += 1
+        self.said.remark("AWX lists fewer hosts of a job than it says; they are asked for again")
         return None
 
     def _missing(self) -> Iterator[Page]:
@@ -264,7 +267,7 @@ class _Reading:
                 continue
             reply = self._get(f"jobs/{event.key}/", (), (200, 404))
             if reply.status == 404:
-                self.said["remark", "a job that went on is no longer there and is excluded"] += 1
+                self.said.remark("a job that went on is no longer there and is excluded")
                 events.append(replace(event, outcome="excluded"))
                 continue
             if not isinstance(reply.data, dict) or str(reply.data.get("id")) != event.key:

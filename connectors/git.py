@@ -12,8 +12,9 @@ from pathlib import Path
 from connectors import _git
 from connectors._files import item as item_of
 from connectors._files import lines
-from connectors._git import FORMAT, REFS, Choice, Commit, Said, Tag
+from connectors._git import FORMAT, REFS, Choice, Commit, Tag
 from connectors._git_program import Repository
+from connectors._said import Said
 from tandem.connect import About, Common, Given, Item, Pull, SourceRefused, setting
 from tandem.records import DAY, Covered, Event, Fact, Page, Slice
 
@@ -168,12 +169,15 @@ class _Clone:
     repository: Repository
     config: Config
     pull: Pull
-    said: Said = field(default_factory=Said)
+    said: Said = field(init=False)
     floor: int = 0
     """What happened before it is left out, in every pull: the beginning of the first one."""
     low: int = _FOREVER
     held: bool = False
     """Whether something lies ahead of `until`: then the next pull must see it again."""
+
+    def __post_init__(self) -> None:
+        self.said = Said(self.config)
 
     def pages(self) -> Iterator[Page]:
         refs = [line.split("\x1f") for line in self._refs() if line]
@@ -232,7 +236,7 @@ class _Clone:
         known = bool(before) and not (cut and any(commit.sha in cut for commit in whole))
         if not known:
             reason = "first release" if not before else "release that reaches beyond a shallow clone"
-            self.said["remark", f"the {reason} counts no lead times: what it brought is not known"] += 1
+            self.said.remark(f"the {reason} counts no lead times: what it brought is not known")
         found: list[Fact | Event] = []
         for prefix in choice.prefixes:
             mine = self._log([release.commit], [tag.commit for tag in before], prefix) if known else iter(())
@@ -246,7 +250,7 @@ class _Clone:
     def _gone(self, names: set[str]) -> Iterator[Page]:
         """Tags that were deleted: what they brought belongs to the releases after them."""
         for name in sorted(names):
-            self.said["remark", "a deleted tag is a release no more"] += 1
+            self.said.remark("a deleted tag is a release no more")
             yield Page(self._no_more(name, self.pull.since), covered=(), slice=Slice(f"git:{name}", "deleted"))
 
     def _no_more(self, name: str, ts: int) -> list[Event]:
@@ -273,7 +277,7 @@ class _Clone:
         chosen = {name: sha for name, sha in tips.items() if any(fnmatchcase(name, glob) for glob in globs)}
         if not chosen:
             said = ", ".join(globs)
-            self.said["remark", f"no branch is called like {said}: neither reverts nor commits are seen"] += 1
+            self.said.remark(f"no branch is called like {said}: neither reverts nor commits are seen")
         return chosen
 
     def _changes(self, tips: Mapping[str, str], old: Mapping[str, str], choice: Choice) -> Iterator[Page]:
@@ -282,7 +286,7 @@ class _Clone:
             return
         there, missing = self._there(sorted(set(old.values())))
         if missing:
-            self.said["remark", "a rewritten branch was read again from its beginning; its old commits are pruned"] += 1
+            self.said.remark("a rewritten branch was read again from its beginning; its old commits are pruned")
         for prefix in choice.prefixes:
             if there:
                 lost = self._log(there, list(tips.values()), prefix) if tips else iter(())
@@ -313,7 +317,7 @@ class _Clone:
 
     def _of(self, commit: Commit, branch: str, prefix: str) -> Iterator[Event]:
         if commit.committed >= self.pull.until + _AHEAD:
-            self.said["reject", "a commit says it was made in the future"] += 1
+            self.said.reject("a commit says it was made in the future")
         elif commit.committed >= self.pull.until:
             self.held = True
         elif commit.committed >= self.floor:
@@ -328,7 +332,7 @@ class _Clone:
             shas = place.read_text().split()
         except OSError:
             return {}
-        self.said["remark", "the clone is shallow: what lies before its oldest commits is unknown"] += 1
+        self.said.remark("the clone is shallow: what lies before its oldest commits is unknown")
         return {sha: commit.committed for sha in shas for commit in self._one(sha)}
 
     def _inside(self, name: str) -> str:
@@ -358,7 +362,7 @@ def _logs(items: Sequence[Item], config: Config, pull: Pull) -> Iterator[Page]:
     """What one or two saved logs tell."""
     if config.paths:
         raise SourceRefused(f'"{config.common.name}": paths needs the clone itself; saved logs do not tell of them.')
-    said, history = Said(), dict[str, Commit]()
+    said, history = Said(config), dict[str, Commit]()
     found: list[Tag] = []
     for one in items:
         if _LOG.match(one.head):
@@ -371,7 +375,7 @@ def _logs(items: Sequence[Item], config: Config, pull: Pull) -> Iterator[Page]:
     for number, (release, mine, whole) in enumerate(_git.brought(history, releases)):
         known = mine if number and whole else None
         if history and known is None:
-            said["remark", "a release counts no lead times: what it brought is not known"] += 1
+            said.remark("a release counts no lead times: what it brought is not known")
         # Apart from the clone's own: a log that holds less must not take its place.
         records = _told(release, "", history.get(release.commit), known, said)
         yield Page(records, covered=(), slice=Slice(f"git:{release.name}", marks[number]) if history else None)

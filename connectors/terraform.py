@@ -114,11 +114,11 @@ def recognise(item: Item) -> bool:
 
 def parse(item: Item, config: Config) -> Iterator[Page]:
     """The runs, or the drift, that one file tells."""
-    said = Said()
+    said = Said(config)
     records: list[Event | Fact] = []
     if re.search(_MARKS[0][0], item.head):
         for log in _terraform.logs(_readable(item, said), said):
-            records += log.records(config, item, said)
+            records += log.records(item, said)
     else:
         records += _document(load_json(item), item, config, said)
     events = [one for one in records if isinstance(one, Event)]
@@ -134,11 +134,11 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
 
 def _document(raw: Any, item: Item, config: Config, said: Said) -> Iterator[Event | Fact]:
     if not isinstance(raw, dict):
-        said["reject", "what is there is no object of Terraform"] += 1
+        said.reject("what is there is no object of Terraform")
     elif "format_version" in raw:
         yield from _terraform.plan(raw, item, said)
     elif "lineage" in raw:
-        yield from _terraform.state(raw, item, config, said)
+        yield from _terraform.state(raw, item, said)
     else:
         included = _tfe.Included()
         included.add(raw)
@@ -160,7 +160,7 @@ def _readable(item: Item, said: Said) -> Iterator[Any]:
     except SourceRefused as broken:
         if not read:
             raise
-        said["remark", f"{str(broken).rstrip('.')}; what stands before it is counted"] += 1
+        said.remark(f"{str(broken).rstrip('.')}; what stands before it is counted")
 
 
 def fetch(config: Config, pull: Pull) -> Iterator[Page]:
@@ -187,12 +187,15 @@ class _Reading:
     config: Config
     pull: Pull
     before: Mapping[str, Any]
-    said: Said = field(default_factory=Said)
+    said: Said = field(init=False)
     names: dict[str, str] = field(default_factory=dict)
     assessed: list[str] = field(default_factory=list)
     known: dict[str, int] = field(default_factory=dict)
     """Runs that were over when they were counted, with their creation."""
     seen: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.said = Said(self.config)
 
     def pages(self) -> Iterator[Page]:
         self.known = {str(key): int(at) for key, at in self.before.get("runs", {}).items()}
@@ -239,7 +242,7 @@ class _Reading:
                     self.names[key] = name
             if len(self.names) >= total:
                 return
-        self.said["remark", "the list of workspaces is shorter than it says; runs of others carry their id"] += 1
+        self.said.remark("the list of workspaces is shorter than it says; runs of others carry their id")
 
     def _chosen(self, name: str) -> bool:
         return not self.config.workspaces or any(fnmatchcase(name, glob) for glob in self.config.workspaces)
@@ -285,7 +288,7 @@ class _Reading:
                 continue
             reply = self._get(f"runs/{event.key}", (200, 404), INCLUDED)
             if reply.status == 404:
-                self.said["remark", "a run that went on is no longer there and is excluded"] += 1
+                self.said.remark("a run that went on is no longer there and is excluded")
                 events.append(replace(event, outcome="excluded"))
                 continue
             included = _tfe.Included()
@@ -311,10 +314,10 @@ class _Reading:
         told, number = _tfe.part(raw, "attributes"), str(raw.get("id") or "")
         ts, drifted, steady = time_of(told, "created-at"), _count(told, "drifted"), _count(told, "undrifted")
         if told.get("succeeded") is False:
-            self.said["remark", "a health assessment that failed says nothing of drift"] += 1
+            self.said.remark("a health assessment that failed says nothing of drift")
             return
         if ts is None or not number or drifted is None or steady is None:
-            self.said["reject", "a health assessment has no time or does not count its resources"] += 1
+            self.said.reject("a health assessment has no time or does not count its resources")
             return
         if ts >= self.pull.until or drifted + steady == 0 or (ts < self.pull.since and self.pull.first):
             return
