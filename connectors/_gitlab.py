@@ -336,8 +336,8 @@ class Objects:
                 found += tries_of(key, self.pipelines.get(key), list(jobs.values()), self.meaning)
         else:
             for key, pipeline in self.pipelines.items():
-                jobs = list(self.jobs.get(key, {}).values())
-                found += attempts_of(pipeline, jobs, self.meaning, whole=key in self.whole)
+                mine = list(self.jobs.get(key, {}).values())
+                found += attempts_of(pipeline, mine, self.meaning, whole=key in self.whole)
             lone = len(self.jobs.keys() - self.pipelines.keys())
             if lone:
                 self.remark("jobs of pipelines that are not in the same file or folder are not counted", lone)

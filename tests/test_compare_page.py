@@ -137,7 +137,8 @@ def test_each_number_stands_with_both_sides_difference_interval_and_counts(open_
         "Accuracy 92.0 % 95.0 % −3.00 points −3.16 % −4.34 to −1.80 2 000 10 000 ▼ Worse",
         "Latency p95 412 ms 300 ms +112 ms +37.0 % +60.0 ms to +170 ms 84 000 80 000 ▼ Worse",
         "Uptime 99.90 % 99.89 % +0.010 points", "= No difference to be seen",
-        "Calibration error (ECE) 0.100 0.0100 +0.0900 +900 % –", "Volume per hour 1 200 /h 1 100 /h +100 /h +9.00 % – 84 000 80 000 Counted, not estimated",
+        "Calibration error (ECE) 0.100 0.0100 +0.0900 +900 % –",
+        "Volume per hour 1 200 /h 1 100 /h +100 /h +9.00 % – 84 000 80 000 Counted, not estimated",
         "Bias −0.400 none – – – 2 000 – Only in A", "2 of 3 intervals exclude 0",
     ):  # fmt: skip
         assert part in said, part

@@ -173,7 +173,6 @@ def _node() -> str:
     return found if int(told.lstrip("v").partition(".")[0] or 0) >= 20 else ""
 
 
-@pytest.mark.live
 @pytest.mark.skipif(not _node(), reason="Node 20 or newer is not installed")
 def test_what_node_really_writes(tmp_path: Path) -> None:
     (tmp_path / "shop.test.mjs").write_text(NODE)

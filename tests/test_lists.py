@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Lists of components, budgets over time and when nobody looked, against sums over the records that were given."""
 
 from __future__ import annotations

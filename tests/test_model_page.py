@@ -37,8 +37,8 @@ def order(said: str, *titles: str) -> list[int]:
 def test_a_binary_model_reads_from_verdict_to_cause(open_page: Open) -> None:
     test = open_page(**PAGE)
     shown = markup(test)
-    left = order(shown, "Accuracy by version", "Feature drift", "Data quality", "Scores", "Predictions", "Training runs",
-                 "Versions", "Samples")  # fmt: skip
+    left = order(shown, "Accuracy by version", "Feature drift", "Data quality", "Scores", "Predictions",
+                 "Training runs", "Versions", "Samples")  # fmt: skip
     right = order(shown, "Quality over the window", "Labels", "Accuracy by segment", "Fairness", "Confusion matrix",
                   "Reference and current", "Calibration", "Changes to it and its partners", "Partners")  # fmt: skip
     assert left == sorted(left)
@@ -57,7 +57,8 @@ def test_on_a_phone_the_panels_follow_one_another(open_page: Open, monkeypatch: 
     monkeypatch.setattr(AppTest, "run", narrow)
     shown = markup(open_page(**PAGE))
     places = order(shown, "Accuracy by version", "Quality over the window", "Labels", "Fairness", "Confusion matrix",
-                   "Feature drift", "Data quality", "Scores", "Calibration", "Predictions", "Training runs")  # fmt: skip
+                   "Feature drift", "Data quality", "Scores", "Calibration", "Predictions",
+                   "Training runs")  # fmt: skip
     assert places == sorted(places)
 
 
