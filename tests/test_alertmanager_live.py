@@ -119,6 +119,8 @@ def test_an_alert_fires_is_silenced_and_resolves(tmp_path: Path) -> None:
             assert state["external"] == ["cluster"]
             assert fired.ts == times.iso(json.loads(listed)[0]["startsAt"])
 
+            # What was never told as firing is never told as resolved: the silence comes after the first message.
+            until_true(lambda: any(b'"firing"' in body for body in shop.bodies))
             key = amtool(
                 url, "silence", "add", "job=shop", "--comment=planned", "--author=ada", "--duration=1h"
             ).strip()

@@ -75,8 +75,7 @@ def test_numbers_explain_themselves(visit: Visit) -> None:
     row = page.locator(".j-measures tr", has_text="MCC")
     row.get_by_role("button").click()
     box = page.get_by_role("dialog")
-    box.wait_for()
-    assert "Correlation of prediction and truth" in box.inner_text()
+    box.get_by_text("Correlation of prediction and truth").wait_for(timeout=30_000)
     assert "tandem show" in box.inner_text()
 
 
