@@ -27,6 +27,13 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Collecting:
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests by their file for `--dist loadgroup`, and all of the browser's: two at once slow each other down."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else item.path.name))
+
+
 class Seen:
     """Which of the markers that must run had a test that passed."""
 
