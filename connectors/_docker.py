@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -33,6 +33,8 @@ STATUS: Mapping[str, Outcome] = {
 }
 """How a container is doing, and (from "oom" on) why it ended and began again."""
 SECOND = 1_000_000_000
+_LATE = 2 * SECOND
+"""How long after an end its want of memory may still be told."""
 _YEAR = 366 * 86400
 _ENDING = frozenset({"2", "3", "9", "15"})
 """Signals that ask a container to end."""
@@ -237,6 +239,8 @@ def exits(events: Iterable[Told], asked: Iterable[str] = ()) -> tuple[list[Exit]
             told_to_end.add(one.id)
         elif one.action == "oom":
             short.add(one.id)
+            if mine and not mine[-1].back and one.nano - mine[-1].nano < _LATE:
+                mine[-1] = replace(mine[-1], oom=True)  # two watchers tell of it, and the slower one was late
         elif one.action == "die":
             text = one.given.get("exitCode", "")
             code = int(text) if text.lstrip("-").isdigit() else None

@@ -487,6 +487,24 @@ def test_saved_events_tell_a_change_of_the_image_s_name(tmp_path: Path) -> None:
     assert dict(found.labels)["image_before"] == "cart:1"
 
 
+def test_want_of_memory_may_be_told_after_the_end(tmp_path: Path) -> None:
+    """The kernel's word and the end of the process reach Docker on two ways."""
+    engine = Engine()
+    engine.run("late", "a:1", T0, policy="always")
+    engine.run("none", "a:1", T0, policy="always")
+    engine.die("late", T0 + 10, 137, oom=True)
+    engine.die("none", T0 + 12, 137, oom=True)
+    path = tmp_path / "events.jsonl"
+    order = {"start": 0, "die": 1, "oom": 2}
+    rows = sorted(engine.events, key=lambda one: (order.get(one["Action"], -1), one["timeNano"]))
+    for shift, one in enumerate(rows):
+        one["timeNano"] = int((T0 + 20) * 1e9) + shift * 1_000_000
+    rows = [one for one in rows if one["Action"] != "oom" or one["Actor"]["Attributes"]["name"] == "late"]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = {dict(one.labels)["container"]: one.trigger for page in parsed(path) for one in events(page)}
+    assert found == {"late": "oom", "none": "crash"}
+
+
 def test_a_gap_names_what_was_missed() -> None:
     engine = Engine()
     engine.run("a", "a:1", T0 - 900)

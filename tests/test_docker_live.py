@@ -140,7 +140,11 @@ def test_a_real_engine_over_its_socket(tmp_path_factory: pytest.TempPathFactory)
         page = look()
         assert health(page) == {"checked": "unhealthy", "cart": "running", "crash": "failed", "greedy": "failed"}
         causes = sorted((dict(one.labels)["container"], one.trigger) for one in events(page) if one.kind == "restart")
-        assert causes == [("crash", "crash")] * 3 + [("greedy", "oom")]
+        # The kernel's word sometimes reaches no engine in time; then it knows no more than the code, 137.
+        said = asked(place, "events", "--since", "10m", "--until", "0s", "--filter", "event=oom", "--format", "{{.ID}}")
+        assert inspected(place, "greedy")["State"]["ExitCode"] == 137
+        of_memory = inspected(place, "greedy")["Id"] in said.split()
+        assert causes == [("crash", "crash")] * 3 + [("greedy", "oom" if of_memory else "crash")]
         [deployed] = [one for one in events(page) if one.kind == "deployment"]
         assert (deployed.commit, deployed.version, deployed.outcome) == ("lab/app:1.1", "1.1", "good")
         assert dict(deployed.labels)["service"] == "cart"
