@@ -32,6 +32,13 @@ KNOWN = Fraction(1, 2)
 class Measures(Observed):
     """All that one question asks of the store; one read per summary and window set."""
 
+    def whole(self) -> Measures:
+        """The same question of whole components: a version or a segment has no delivery of its own."""
+        filters = Filters(self.filters.environment)
+        if filters == self.filters:
+            return self
+        return Measures(self.reader, self.config, self.window, self.now, filters)
+
     # -- asking
 
     def asked(self, components: Iterable[str], signals: Iterable[str] = ()) -> list[Asked]:

@@ -338,6 +338,17 @@ class Observed:
         every = configured.every if configured else BUCKET
         return self.seen_until(source) < min(self.end, self.now) - max(LATE * every, GRACE)
 
+    def late_sources(self) -> tuple[str, ...]:
+        """Configured sources that have not told as far as the window, or now, reaches."""
+        return tuple(
+            source.name for number, source in self.configured.items()
+            if self.late(number)
+        )  # fmt: skip
+
+    def newest_end(self) -> int | None:
+        """End of the newest data, as far as time has come."""
+        return max((min(end, self.now) for end in self.newest.values()), default=None)
+
 
 def _identity(source: Source) -> tuple[str, str]:
     return source.common.connector, source.connector.scope(source.config)
