@@ -8,30 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors._gitlab_objects import Raw, Unusable, object_of, text_of
-from tandem.records import Event, Fact, Labels, Outcome, Page, Ratio, Series, Slice, bucket_of, labels_of
-
-NAMED_TESTS = 20
-"""How many tests of a suite that failed get an event of their own."""
-_NAME_LENGTH = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A test that failed; `lasted` in seconds."""
-
-    name: str
-    lasted: float
-
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """The tests of one suite: usually one job."""
-
-    name: str
-    good: int
-    bad: int
-    skipped: int
-    cases: tuple[Case, ...] = ()
+from connectors._tested import Case, Suite, run_events, shown
+from tandem.records import Event, Fact, Labels, Page, Ratio, Series, Slice, bucket_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +36,12 @@ def report_of(raw: Raw) -> Report:
 def _suite(raw: Raw) -> Suite:
     cases = [object_of(one) for one in raw.get("test_cases") or ()]
     failed = tuple(
-        Case(_shown(one), _seconds(one.get("execution_time")))
+        Case(shown(text_of(one, "classname"), text_of(one, "name")), _seconds(one.get("execution_time")))
         for one in cases
         if text_of(one, "status") in ("failed", "error")
     )
     bad = _count(raw, "failed_count") + _count(raw, "error_count")
     return Suite(text_of(raw, "name"), _count(raw, "success_count"), bad, _count(raw, "skipped_count"), failed)
-
-
-def _shown(case: Raw) -> str:
-    return ".".join(part for part in (text_of(case, "classname"), text_of(case, "name")) if part)[:_NAME_LENGTH]
 
 
 def _seconds(value: Any) -> float:
@@ -94,29 +68,12 @@ def runs(report: Report, build: Event) -> Iterator[Event]:
     """A run of each suite in an attempt of a pipeline, and the tests that failed in it."""
     where = {name: text for name, text in build.labels if name in ("project", "ref")}
     for suite in report.suites:
-        ran = suite.good + suite.bad
-        key = f"{build.key}/{build.attempt}:{suite.name}"
-        outcome: Outcome = "bad" if suite.bad else "good" if ran else "excluded"
-        said = f"{suite.bad} of {ran} tests failed" if suite.bad else f"{ran} tests passed"
-        told = {**where, "suite": suite.name, "tests": ran, "failed": suite.bad, "skipped": suite.skipped}
-        yield _run(build, key, outcome, f"{suite.name}: {said}", labels_of(told))
-        for case in suite.cases[:NAMED_TESTS]:
-            name = hashlib.sha256(case.name.encode("utf-8", "replace")).hexdigest()[:12]
-            lost = {"test": case.name, "result": "failed", "of": key, "lost": f"{case.lasted:.3f}"}
-            labels = labels_of({**where, "suite": suite.name, **lost})
-            yield _run(build, f"{key}:{name}", "bad", f"{case.name} failed", labels)
-
-
-def _run(build: Event, key: str, outcome: Outcome, title: str, labels: Labels) -> Event:
-    begun = build.started if build.started is not None else build.ts
-    return Event(
-        "test_run",
-        key,
-        begun,
-        outcome=outcome,
-        commit=build.commit,
-        title=title,
-        url=f"{build.url}/test_report" if build.url else "",
-        labels=labels,
-        revision=build.revision,
-    )
+        base = Event(
+            "test_run",
+            f"{build.key}/{build.attempt}:{suite.name}",
+            build.started if build.started is not None else build.ts,
+            commit=build.commit,
+            url=f"{build.url}/test_report" if build.url else "",
+            revision=build.revision,
+        )
+        yield from run_events(suite, base, where)

@@ -16,7 +16,7 @@ SPARK = 90
 """Steps of a window in which drift is looked for."""
 LANES = {
     "incident": "Incident", "alert": "Incident", "maintenance": "Incident", "drift": "Drift", "validation": "Drift",
-    "promotion": "Model", "training": "Model", "data_version": "Model", "approval": "Model", "deployment": "Deploy",
+    "promotion": "Model", "training": "Model", "data_version": "Model", "approval": "Deploy", "deployment": "Deploy",
     "rollback": "Deploy", "release": "Deploy", "config": "Deploy", "infrastructure": "Deploy", "restart": "Deploy",
     "traffic": "Deploy", "schema_change": "Deploy", "build": "Build",
 }  # fmt: skip
@@ -42,7 +42,7 @@ def _change(measures: Measures, told: Sequence[tuple[int, Event]], models: set[s
     ordered = sorted(told, key=lambda pair: measures.rank(pair[0]))
     events = [event for _, event in ordered]
     event = next((one for one in events if one.outcome in ("good", "bad")), events[0])
-    lane = "Model" if event.kind == "release" and models & set(event.components) else LANES[event.kind]
+    lane = "Model" if event.kind in ("release", "approval") and models & set(event.components) else LANES[event.kind]
     return Change(
         lane=lane, kind="rollback" if any(one.kind == "rollback" for one in events) else event.kind,
         ts=min(one.ts for one in events), until=event.ts_latest,
