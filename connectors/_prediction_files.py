@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tandem.connect import Pull, SourceRefused
+from tandem.pieces import Pieces, Where
 from tandem.records import Page, Slice
 from tandem.summarise import Identity, Look
 
@@ -18,14 +19,23 @@ SUFFIX = re.compile(r"\.(parquet|pq|csv|jsonl|ndjson|json)(\.(gz|bz2|xz|zst))?$"
 
 @dataclass(eq=False)
 class LogFile:
-    """One file of a log; `refused` says why it cannot be read."""
+    """One file of a log, or one part of a table; `refused` says why it cannot be read.
+
+    `content` tells its content apart from another; where it is known already the bytes are not read for it.
+    """
 
     name: str
     path: Path
+    pieces: Pieces | None = None
     content: str = ""
     look: Look | None = None
     identity: Identity | None = None
     refused: str = ""
+
+    @property
+    def where(self) -> Where:
+        """Its rows: a file, or the pieces of a table."""
+        return self.pieces or self.path
 
 
 def below(path: Path, whole: Path) -> str:

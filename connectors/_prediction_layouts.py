@@ -93,7 +93,7 @@ class Layouts:
         while left := {name: kind for name, kind in columns.items() if name not in self.fresh}:
             files = [(number, one) for number, one in enumerate(self.files) if not one.refused]
             count = sum(identity_of(one).rows for _, one in files)
-            given = [(one.path, self.join.left_out(number)) for number, one in files]
+            given = [(one.where, self.join.left_out(number)) for number, one in files]
             try:
                 self.fresh.update((made.column, made) for made in layouts(self.child, given, self.spec, left, count))
             except Unmade as no:
@@ -126,7 +126,7 @@ class Layouts:
         for number, one in enumerate(self.files):
             try:
                 left_out, labels = self.join.left_out(number), self.join.labels[number]
-                found.append(extent(self.child, one.path, self.spec, left_out, labels))
+                found.append(extent(self.child, one.where, self.spec, left_out, labels))
             except Refused as no:
                 self.reading.refuse(one, str(no))
         largest = [pair for pair in found if pair]

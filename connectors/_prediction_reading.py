@@ -61,11 +61,15 @@ class Reading:
         if state.get("quiet") == quiet and (ahead is None or self.pull.until <= ahead):
             yield Page()
             return
-        counted = Slices(self.pull)
+        counted = self._slices()
         yield from counted.settle([one for one in files if not one.refused])
         with Child() as child:
             yield from self._read(child, counted, label_files)
         yield Page(state=self._state(quiet, counted, label_files, files), findings=self._told())
+
+    def _slices(self) -> Slices:
+        """Which slice every file counts in."""
+        return Slices(self.pull)
 
     def _label_files(self) -> list[LogFile]:
         if not self.config.labels:
@@ -79,7 +83,7 @@ class Reading:
 
     def _stamp(self, one: LogFile, key: str, known: Mapping[str, Any]) -> None:
         """The hash of a file's bytes; taken from the last pull where size and time are the same."""
-        if one.refused:
+        if one.refused or one.content:
             return
         try:
             now = one.path.stat()
@@ -170,7 +174,7 @@ class Reading:
 
     def _look(self, child: Child, one: LogFile) -> None:
         try:
-            one.look = look(child, one.path)
+            one.look = look(child, one.where)
         except Refused as no:
             self.refuse(one, str(no))
 
@@ -224,7 +228,7 @@ class Reading:
         if one.refused:
             return
         try:
-            one.identity = identify(child, one.path, spec, hashes, number, labels=labels)
+            one.identity = identify(child, one.where, spec, hashes, number, labels=labels)
         except Refused as no:
             self.refuse(one, str(no))
             return
@@ -248,7 +252,7 @@ class Reading:
         batches: list[Batch] = []
         cells = part = 0
         try:
-            for batch in summarise(child, one.path, spec, of, left_out, labels, known):
+            for batch in summarise(child, one.where, spec, of, left_out, labels, known):
                 batches.append(batch)
                 cells += len(batch.columns["ts"])
                 if cells > CELLS:

@@ -212,11 +212,13 @@ def _row_groups(source: Any, schema: pa.Schema, names: Sequence[str], unique: st
     first = 1
     for number, rows in enumerate(sizes):
         if rows:
-            yield Part(rows, first, _column_reader(opened, number, rows))
+            yield Part(rows, first, column_reader(opened, number, rows))
         first += rows
 
 
-def _column_reader(opened: pq.ParquetFile, number: int, rows: int) -> Callable[[str], pa.Array]:
+def column_reader(opened: pq.ParquetFile, number: int, rows: int) -> Callable[[str], pa.Array]:
+    """Reads columns of one row group, which has so many rows; raises Unusable for one that cannot be decoded."""
+
     def read(name: str) -> pa.Array:
         try:
             column = opened.read_row_group(number, columns=[name], use_threads=False).column(0)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tandem.child import CPU, Child, Refused, receive, send
+from tandem.pieces import Where, size_of, told
 from tandem.records import Batch, Series
 from tandem.summarise.frames import batch
 from tandem.summarise.hashes import Hashes
@@ -31,31 +31,31 @@ HELD = 32_000_000
 """Bytes of facts that wait in memory for the end of their file."""
 
 
-def _seconds(path: Path) -> int:
-    return CPU + path.stat().st_size // BY_RATE if path.exists() else CPU
+def _seconds(path: Where) -> int:
+    return CPU + size_of(path) // BY_RATE
 
 
-def look(child: Child, path: Path) -> Look:
+def look(child: Child, path: Where) -> Look:
     """The columns of a file; raises Refused."""
-    for head, _ in child.ask("tandem.summarise.identity:child_look", {"path": str(path)}, seconds=_seconds(path)):
+    for head, _ in child.ask("tandem.summarise.identity:child_look", {"path": told(path)}, seconds=_seconds(path)):
         found = Look(head["format"], head["kinds"], head["rows"])
     return found
 
 
 def identify(
-    child: Child, path: Path, spec: Spec, hashes: Hashes, number: int = 0, *, labels: bool = False
+    child: Child, path: Where, spec: Spec, hashes: Hashes, number: int = 0, *, labels: bool = False
 ) -> Identity:
     """What of a file counts; the hashes of its ids go to `hashes` under its number. Raises Refused and OSError.
 
     `labels`: the file is a log of labels, whose time (if any) is when a label became known.
     """
-    given = {"path": str(path), "spec": text_of(spec), "labels": labels}
+    given = {"path": told(path), "spec": text_of(spec), "labels": labels}
     left_out: list[Array] = []
     found: list[Array] = []
     known: list[Array] = []
     head: dict[str, Any] = {}
-    for told, arrays in child.ask("tandem.summarise.identity:child_identify", given, seconds=_seconds(path)):
-        head = told
+    for said, arrays in child.ask("tandem.summarise.identity:child_identify", given, seconds=_seconds(path)):
+        head = said
         if arrays:
             hashes.add(arrays["first"], arrays["second"], arrays["row"], number)
             left_out.append(arrays["left_out"])
@@ -81,7 +81,7 @@ def _joined(pieces: Sequence[Array], kind: Any) -> Array:
 
 
 def layouts(
-    child: Child, files: Sequence[tuple[Path, Array]], spec: Spec, columns: Mapping[str, str], count: int
+    child: Child, files: Sequence[tuple[Where, Array]], spec: Spec, columns: Mapping[str, str], count: int
 ) -> Iterator[Made]:
     """The layouts of columns ("number" or "category") made of files with `count` rows, each without those left out.
 
@@ -92,7 +92,7 @@ def layouts(
     pairs = list(columns.items())
     groups = [dict(pairs[begin : begin + at_once]) for begin in range(0, len(pairs), at_once)]
     paths = [path for path, _ in files]
-    given = {"paths": [str(path) for path in paths], "spec": text_of(spec), "groups": groups, "stride": stride}
+    given = {"paths": [told(path) for path in paths], "spec": text_of(spec), "groups": groups, "stride": stride}
     arrays = {str(number): left_out for number, (_, left_out) in enumerate(files)}
     seconds = sum(_seconds(path) for path in paths)
     at = 0
@@ -106,16 +106,16 @@ def layouts(
         raise Unmade(at, str(no)) from None
 
 
-def values_of(child: Child, path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+def values_of(child: Child, path: Where, columns: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Part by part the different values of columns, as normalised text; raises Refused."""
-    given = {"path": str(path), "columns": list(columns)}
+    given = {"path": told(path), "columns": list(columns)}
     for head, _ in child.ask("tandem.summarise.reference:child_values", given, seconds=_seconds(path)):
         yield head["column"], head["values"]
 
 
-def extent(child: Child, path: Path, spec: Spec, left_out: Array, labels: Array) -> tuple[float, float] | None:
+def extent(child: Child, path: Where, spec: Spec, left_out: Array, labels: Array) -> tuple[float, float] | None:
     """The largest error and the largest true value of a regression log; None without labels; raises Refused."""
-    given = {"path": str(path), "spec": text_of(spec)}
+    given = {"path": told(path), "spec": text_of(spec)}
     arrays = {"left_out": left_out, "labels": labels}
     found: list[float] = []
     for head, _ in child.ask("tandem.summarise.reference:child_extent", given, arrays, _seconds(path)):
@@ -124,7 +124,7 @@ def extent(child: Child, path: Path, spec: Spec, left_out: Array, labels: Array)
 
 
 def summarise(
-    child: Child, path: Path, spec: Spec, of: Series, left_out: Array, labels: Array, known: Array
+    child: Child, path: Where, spec: Spec, of: Series, left_out: Array, labels: Array, known: Array
 ) -> Iterator[Batch]:
     """The facts of one file; `of` carries component and environment. Raises Refused before the first of them.
 
@@ -133,7 +133,7 @@ def summarise(
     and buckets may come more than once: they add up. Facts wait on disk until the file is read to its end: what breaks
     says nothing at all.
     """
-    given = {"path": str(path), "spec": text_of(spec)}
+    given = {"path": told(path), "spec": text_of(spec)}
     arrays = {"left_out": left_out, "labels": labels, "known": known}
     with tempfile.SpooledTemporaryFile(HELD) as waiting:
         for head, columns in child.ask("tandem.summarise.counting:child_summarise", given, arrays, _seconds(path)):

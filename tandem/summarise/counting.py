@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from tandem.cells import (
     margins_of,
 )
 from tandem.child import Frame, Refused
+from tandem.pieces import open_rows
 from tandem.records import BUCKET, HOUR
 from tandem.summarise import frames
 from tandem.summarise.frames import SCORE_BINS
@@ -55,7 +55,7 @@ _MISSING, _RANGE, _UNSEEN, _TYPE = range(4)
 def child_summarise(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterator[Frame]:
     """The filled cells of every measure of one file."""
     spec = spec_of(given["spec"])
-    opened = rows.open_rows(Path(given["path"]))
+    opened = open_rows(given["path"])
     features = [one.column for one in spec.features if one.column in opened.kinds or opened.format == "json"]
     needed = [spec.time, spec.prediction, *spec.keys]
     wanted = list(dict.fromkeys([*opened.wanted(needed), *features]))

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tandem import rows
 from tandem.child import Frame, Refused
+from tandem.pieces import open_rows
 from tandem.records import BUCKET
 from tandem.summarise.spec import Spec, spec_of
 from tandem.values import NO_OFFSET, NO_TIME, NO_UNIT, categories, fingerprints, instants, numbers
@@ -57,7 +58,7 @@ class Identity:
 
 def child_look(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator[Frame]:
     """The columns of a file; of text formats the kinds of its first rows."""
-    opened = rows.open_rows(Path(given["path"]))
+    opened = open_rows(given["path"])
     kinds = dict(opened.kinds)
     if opened.format == "csv":
         for part in opened.parts(list(kinds)):
@@ -80,7 +81,7 @@ def _kind_of_text(column: pa.Array) -> str:
 def child_identify(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator[Frame]:
     """Part by part which rows count, their ids' hashes, and all labels; at the end what was found."""
     spec = spec_of(given["spec"])
-    opened = rows.open_rows(Path(given["path"]), given["spec"]["id"])
+    opened = open_rows(given["path"], given["spec"]["id"])
     predicted = spec.prediction if spec.task != "regression" and not given["labels"] else ""
     names = opened.wanted([spec.id, spec.time, spec.label, predicted, *(() if given["labels"] else spec.keys)])
     found = _Found(spec, given["labels"])

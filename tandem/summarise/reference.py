@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from tandem import bins, rows
 from tandem.bins import CATEGORIES, OTHER, Layout
 from tandem.cells import FLUSH_ROWS
 from tandem.child import Frame
+from tandem.pieces import open_rows
 from tandem.records import Histogram
 from tandem.summarise.spec import Spec, layout_of, spec_of
 from tandem.values import categories, either, instants, numbers
@@ -123,7 +123,7 @@ def child_layouts(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iter
         counts: dict[str, Counter[str]] = {name: Counter() for name in columns}
         for number, path in enumerate(given["paths"]):
             yield {"file": number}, {}
-            for name, column in _chosen(Path(path), spec, columns, arrays[str(number)], stride, number % stride):
+            for name, column in _chosen(path, spec, columns, arrays[str(number)], stride, number % stride):
                 if columns[name] == "number":
                     numeric[name].append(_finite(column))
                 else:
@@ -134,10 +134,10 @@ def child_layouts(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iter
 
 
 def _chosen(
-    path: Path, spec: Spec, columns: Mapping[str, str], left_out: Array, stride: int, offset: int
+    path: Any, spec: Spec, columns: Mapping[str, str], left_out: Array, stride: int, offset: int
 ) -> Iterator[tuple[str, pa.Array]]:
     """Those of the columns that the file has, of every `stride`-th part the rows that layouts are made of."""
-    opened = rows.open_rows(path)
+    opened = open_rows(path)
     names = [name for name in columns if name in opened.kinds or opened.format == "json"]
     times = [spec.time] if spec.reference else []
     for number, part in enumerate(opened.parts(list(dict.fromkeys([*times, *names])))):
@@ -178,7 +178,7 @@ def _finite(column: pa.Array) -> Array:
 
 def child_values(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator[Frame]:
     """The different values of some columns, part by part."""
-    opened = rows.open_rows(Path(given["path"]))
+    opened = open_rows(given["path"])
     for part in opened.parts(opened.wanted(given["columns"])):
         for name in given["columns"]:
             yield {"column": name, "values": categories(part.column(name))[1]}, {}
@@ -187,7 +187,7 @@ def child_values(given: Mapping[str, Any], _: Mapping[str, Array]) -> Iterator[F
 def child_extent(given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterator[Frame]:
     """The largest error and true value."""
     spec = spec_of(given["spec"])
-    opened = rows.open_rows(Path(given["path"]))
+    opened = open_rows(given["path"])
     largest: list[float] = []
     for part in opened.parts(opened.wanted([spec.prediction])):
         labels = part.own(arrays["labels"])
