@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 from sample_data import (
+    git_export,
     github_export,
+    gitlab_export,
     junit_export,
     mlflow_export,
+    platform_export,
     prediction_logs,
     prometheus_export,
     story,
@@ -17,6 +20,10 @@ from sample_data import (
 )
 
 HERE = Path(__file__).parent
+EXPORTS = (
+    prometheus_export, github_export, gitlab_export, git_export, platform_export, junit_export, mlflow_export,
+    prediction_logs, watching_export,
+)  # fmt: skip
 
 
 def generate(folder: Path) -> None:
@@ -24,9 +31,10 @@ def generate(folder: Path) -> None:
     files = folder / "files"
     if files.exists():
         shutil.rmtree(files)
-    for export in (prometheus_export, github_export, junit_export, mlflow_export, prediction_logs, watching_export):
+    for export in EXPORTS:
         export.write(files)
-    (folder / "truth.toml").write_text(story.truth() + "\n" + watching_export.truth(), encoding="utf-8", newline="\n")
+    said = [part.truth() for part in (story, watching_export, gitlab_export, git_export, platform_export)]
+    (folder / "truth.toml").write_text("\n".join(said), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

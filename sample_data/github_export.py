@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 
 from sample_data.packing import as_json, gzipped
-from sample_data.story import DAY, DAYS, END, HOUR, SERVICES, START, Deployment, Service, deployments, random_of, stamp
+from sample_data.story import (
+    DAY,
+    DAYS,
+    END,
+    HOUR,
+    ON_GITLAB,
+    SERVICES,
+    START,
+    Deployment,
+    Service,
+    deployments,
+    random_of,
+    stamp,
+)
 
 OWNER = "northlight"
 PEOPLE = ("ana-k", "bo-lind", "chidi-o", "dmitri-v", "eun-ji", "farah-s")
@@ -22,14 +35,22 @@ SUBJECTS = (
 
 def write(folder: Path) -> None:
     """One folder per repository: runs, earlier attempts, deployments, releases."""
-    for place, service in enumerate(SERVICES):
+    for service in SERVICES:
+        if service.name in ON_GITLAB:
+            continue
         target = folder / "github" / service.name
-        runs, attempts = _runs(service, 7_000_000_000 + place * 100_000_000)
+        runs, attempts, made, releases = told(service)
         gzipped(target / "runs.json.gz", as_json(_paged(runs)))
         gzipped(target / "runs_attempts.json.gz", as_json({"total_count": len(attempts), "workflow_runs": attempts}))
-        made, releases = _delivered(service, 900_000_000 + place * 10_000_000, runs)
         gzipped(target / "deployments.json.gz", as_json(made))
         gzipped(target / "releases.json.gz", as_json(releases))
+
+
+def told(service: Service) -> tuple[list[dict[str, Any]], ...]:
+    """What GitHub says of a service: runs (oldest first), earlier attempts, deployments and releases (newest first)."""
+    place = SERVICES.index(service)
+    runs, attempts = _runs(service, 7_000_000_000 + place * 100_000_000)
+    return runs, attempts, *_delivered(service, 900_000_000 + place * 10_000_000, runs)
 
 
 def _paged(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -37,7 +58,7 @@ def _paged(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"total_count": len(runs), "workflow_runs": newest_first[at : at + 100]} for at in range(0, len(runs), 100)]
 
 
-def _sha(random: np.random.Generator) -> str:
+def sha(random: np.random.Generator) -> str:
     return bytes(random.integers(0, 256, 20, dtype=np.uint8)).hex()
 
 
@@ -45,7 +66,7 @@ def _user(login: str) -> dict[str, Any]:
     return {"login": login, "type": "Bot" if login.endswith("[bot]") else "User"}
 
 
-def _starts(random: np.random.Generator) -> list[tuple[int, str]]:
+def starts(random: np.random.Generator) -> list[tuple[int, str]]:
     found = [(START + day * DAY + 2 * HOUR + 5, "schedule") for day in range(DAYS)]
     for day in range(DAYS):
         mean = 6.5 if day % 7 < 5 else 1.2
@@ -58,7 +79,7 @@ def _starts(random: np.random.Generator) -> list[tuple[int, str]]:
 def _runs(service: Service, first_id: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     random = random_of("runs", service.name)
     runs, attempts = [], []
-    for number, (created, event) in enumerate(_starts(random), start=1):
+    for number, (created, event) in enumerate(starts(random), start=1):
         run = _run(service, first_id + number * 1009, number, created, event, random)
         if run["conclusion"] in ("failure", "timed_out") and random.random() < 0.4:
             again = created + int(random.integers(1200, 5400))
@@ -99,7 +120,7 @@ def _run(
         "id": key,
         "name": workflow,
         "head_branch": branch,
-        "head_sha": _sha(random),
+        "head_sha": sha(random),
         "path": f".github/workflows/{workflow}.yml",
         "run_number": number,
         "event": event,
@@ -142,17 +163,17 @@ def _delivered(
     green = [run for run in runs if run["event"] == "push" and run["conclusion"] == "success"]
     for number, deployment in enumerate(deployments(service)):
         key = first_id + number * 37
-        other = _sha(random)
+        other = sha(random)
         if deployment.version not in shas:
             shas[deployment.version] = _newest(green, deployment.ts, set(shas.values())) or other
-        sha = shas[deployment.version]
+        commit = shas[deployment.version]
         person = str(random.choice(PEOPLE))
         tag = f"v{deployment.version}"
         took = int(90 * np.exp(0.35 * random.standard_normal())) + 40
         planted = deployment.rollback or deployment.version.endswith(".0")
         good = planted or random.random() >= 0.04
         statuses = _statuses(service, key, deployment.ts, took, good, person)
-        made.append({**_deployment(service, deployment, key, sha, person), "statuses": statuses})
+        made.append({**_deployment(service, deployment, key, commit, person), "statuses": statuses})
         if not deployment.rollback:
             releases.append(_release(service, key, deployment.ts - 900, tag, person))
     return made[::-1], releases[::-1]

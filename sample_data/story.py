@@ -115,10 +115,28 @@ BLIND = Planted(
     at("2026-10-04 07:20"),
     {},
 )
+HAND_CHANGE = Planted(
+    "changed-by-hand",
+    "somebody opens a port of payments-gateway by hand; the next apply finds it and closes it",
+    ("payments-gateway",),
+    at("2026-10-27 16:40"),
+    at("2026-10-29 09:12"),
+    {"drifted": 1, "resources": 9},
+)
+OUT_OF_MEMORY = Planted(
+    "out-of-memory",
+    "both caches of eta-api are killed for want of memory, a week apart, until they are given more",
+    ("eta-api",),
+    at("2026-11-03 02:14"),
+    at("2026-11-10 09:22"),
+    {"restarts": 2, "cause": "OOMKilled"},
+)
 STORY = (
     OLD_BAD_RELEASE,
     CONCEPT_DRIFT,
     BLIND,
+    HAND_CHANGE,
+    OUT_OF_MEMORY,
     FLAKY_TEST,
     PROMOTION,
     BAD_RELEASE,
@@ -154,6 +172,12 @@ SERVICES = (
     Service("reco-api", 1800, 0.045, 0.55, 0.00020, 0.90, 0.035, (3, 0, 7)),
     Service("auth-api", 1200, 0.030, 0.50, 0.00010, 0.80, 0.025, (7, 2, 1)),
 )
+
+
+ON_GITLAB = ("reco-api",)
+"""Services whose team builds and deploys with GitLab; the others do so with GitHub."""
+WITH_ARGO = ("checkout-api", "search-api")
+"""Services that Argo CD brings to the cluster when GitHub's workflow asks it to."""
 
 
 @dataclass(frozen=True)
