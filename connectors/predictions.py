@@ -13,19 +13,18 @@ import fnmatch
 import glob
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from connectors._prediction_files import SUFFIX, LogFile, below, files_of
+from connectors._prediction_guess import block, missing, task_of, usual
 from connectors._prediction_reading import Reading
 from tandem.child import Child, Refused
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Page
-from tandem.summarise import look, values_of
-from tandem.values import same_classes
+from tandem.summarise import look
 
 ABOUT = About(
     reads="Prediction logs as Parquet, CSV or JSON Lines: a file, a folder or a glob; plain, gzip, bzip2, xz or zstd.",
@@ -150,21 +149,12 @@ def belongs(item: Item, config: Config) -> bool:
 
 # -- import without a configuration
 
-_USUAL: Mapping[str, tuple[str, ...]] = {
-    "id": ("prediction_id", "id", "request_id", "event_id"),
-    "time": ("ts", "timestamp", "time", "predicted_at", "created_at"),
-    "prediction": ("predicted", "prediction", "y_pred"),
-    "score": ("score", "y_pred_proba", "probability", "proba"),
-    "label": ("label", "target", "actual", "y_true"),
-    "version": ("model_version", "version"),
-}
-
 
 def recognise(item: Item) -> bool:
     """Whether the columns hold something like an id, a time and a prediction."""
     if item.entries or not item.head:
         return False
-    return _usual(_names(item)).keys() >= {"id", "time", "prediction"}
+    return not missing(usual(_names(item)))
 
 
 def _names(item: Item) -> list[str]:
@@ -190,29 +180,17 @@ def _names_of_parquet(item: Item) -> list[str]:
             return []
 
 
-def _usual(names: Sequence[str]) -> dict[str, str]:
-    """The column for each meaning, by its usual names."""
-    lower = {name.lower(): name for name in reversed(names)}
-    found = {}
-    for meaning, words in _USUAL.items():
-        hit = next((lower[word] for word in words if word in lower), None)
-        if hit is not None:
-            found[meaning] = hit
-    return found
-
-
 def configure(item: Item, common: Common) -> Config:
     """A configuration of a file by the usual names of its columns.
 
     Raises SourceRefused with a [[source]] block to fill in.
     """
-    found = _usual(_names(item))
-    missing = [meaning for meaning in ("id", "time", "prediction") if meaning not in found]
-    if missing or not common.component:
+    found = usual(_names(item))
+    if missing(found) or not common.component:
         raise SourceRefused(guess(item, common))
     with Child() as child:
         try:
-            task = _task(child, item.path, found)
+            task = task_of(child, [item.path], found)
         except Refused as no:
             raise SourceRefused(f"{item.name} {no}.") from None
     return Config(
@@ -228,61 +206,31 @@ def configure(item: Item, common: Common) -> Config:
     )
 
 
-def _task(child: Child, path: Path, found: Mapping[str, str]) -> Literal["binary", "multiclass", "regression"]:
-    """What a log's predictions look like: two classes, several, or numbers with fractions or many of them."""
-    columns = [found[meaning] for meaning in ("prediction", "label") if meaning in found]
-    texts: set[str] = set()
-    for _, values in values_of(child, path, columns):
-        texts.update(values)
-        if len(texts) > 1000:
-            break
-    fractions = any(re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", text) for text in texts)
-    if fractions or (len(texts) > 20 and all(re.fullmatch(r"-?\d+(\.\d+)?(e[+-]?\d+)?", text) for text in texts)):
-        return "regression"
-    same = same_classes(texts)
-    return "binary" if len({same.get(text, text) for text in texts}) <= 2 else "multiclass"
-
-
 def guess(item: Item, common: Common) -> str:
     """Why a file cannot be imported as it is, with a [[source]] block that says what its columns mean.
 
     "" where it is no table that could be a log.
     """
     names = _names(item)
-    found = _usual(names)
-    missing = [meaning for meaning in ("id", "time", "prediction") if meaning not in found]
-    if len(names) < 3 or (missing and not SUFFIX.search(item.path.name)):
+    found = usual(names)
+    if len(names) < 3 or (missing(found) and not SUFFIX.search(item.path.name)):
         return ""
-    why = f"no column is known to be its {' or '.join(missing)}" if missing else "it does not say of which component"
-    lines = [
-        "[[source]]",
-        'connector = "predictions"',
-        f"name = {_toml(item.path.name.partition('.')[0])}",
-        f"path = {_toml(glob.escape(str(item.path)))}",
-        f"component = {_toml(common.component[0] if common.component else 'MODEL')}",
-        *_said_task(item, found),
-        *(f"{meaning} = {_toml(found.get(meaning, 'COLUMN'))}" for meaning in ("id", "time", "prediction")),
-        *(f"{meaning} = {_toml(found[meaning])}" for meaning in ("version", "score", "label") if meaning in found),
-        f"# columns: {', '.join(_toml(name) for name in names[:40])}",
-    ]
-    hint = "" if missing else " or import it with --component NAME"
-    return (
-        f"{item.name} needs to be told what its columns mean ({why}); put this into tandem.toml{hint}:\n"
-        + "\n".join(lines)
+    return block(
+        "predictions",
+        item.name,
+        glob.escape(str(item.path)),
+        component=common.component[0] if common.component else "",
+        names=names,
+        task=_said_task(item, found),
     )
 
 
-def _said_task(item: Item, found: Mapping[str, str]) -> list[str]:
-    """The task as far as the predictions tell it."""
-    other = 'task = "binary"   # or multiclass, regression'
+def _said_task(item: Item, found: Mapping[str, str]) -> str:
+    """The task as far as the predictions tell it; "" where they do not."""
     if "prediction" not in found:
-        return [other]
+        return ""
     with Child() as child:
         try:
-            return [f'task = "{_task(child, item.path, found)}"']
+            return task_of(child, [item.path], found)
         except Refused:
-            return [other]
-
-
-def _toml(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+            return ""
