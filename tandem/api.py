@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import importlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ JSON = "application/json"
 YAML = "application/yaml"
 LINES = "application/x-ndjson"
 SVG = "image/svg+xml"
+HTML = "text/html; charset=utf-8"
+ZIP = "application/zip"
 COLOURS = {"ok": "#2e7d32", "at risk": "#b26a00", "breached": "#c62828", "unknown": "#5f6368"}
 """Background of a badge by state; white text on each has a contrast above 4.5."""
 WORK = ("/api/v1/sync", "/api/v1/import", "/api/v1/export")
@@ -219,13 +222,15 @@ def _config_option(config: Path) -> str:
 def _check(context: Any, params: Params) -> Answer:
     components = tuple(dict.fromkeys(params.get("component", ())))
     single = {name: values for name, values in params.items() if name != "component"}
-    given = _known(single, "component", "from", "to", "as_of")
+    given = _known(single, "component", "gate", "environment", "version", "from", "to", "as_of")
     if "to" in given and "from" not in given:
         raise BadQuestion("A window that is checked needs its begin: say from beside to, or neither of them.")
     now = context.now()
     over = window_of(given, now) if "from" in given else None
+    narrowed = {"environment": given.get("environment", "production"), "version": given.get("version", "")}
+    as_of, gate = _load_of(context, given), given.get("gate", "")
     try:
-        found = report.check(context, components, over, as_of=_load_of(context, given), now=now)
+        found = report.check(context, components, over, gate=gate, **narrowed, as_of=as_of, now=now)
     except Unreadable as no:
         return _error(404, str(no))
     return 200, JSON, dumps(asdict(found))
@@ -301,6 +306,31 @@ def _openslo(context: Any, params: Params) -> Answer:
         return _error(404, str(no))
 
 
+def _report(context: Any, params: Params) -> Answer:
+    return _reported(context, params, "page", HTML)
+
+
+def _tables(context: Any, params: Params) -> Answer:
+    return _reported(context, params, "tables", ZIP)
+
+
+def _reported(context: Any, params: Params, form: str, kind: str) -> Answer:
+    given = _known(params, "from", "to", "as_of", "environment", "product", "component")
+    # By name, as `tandem serve` starts the dashboard: the core needs no chart to be used.
+    drawn = importlib.import_module("dashboard.reported.answered")
+    now = context.now()
+    try:
+        window = drawn.window_of(given.get("from", ""), given.get("to", ""), now)
+    except ValueError as bad:
+        raise BadQuestion(str(bad)) from None
+    narrowed = {name: given[name] for name in ("environment", "product", "component") if name in given}
+    asked = drawn.Asked(window, **narrowed, as_of=_load_of(context, given))
+    try:
+        return 200, kind, getattr(drawn, form)(context, asked, now)
+    except Unreadable as no:
+        return _error(404, str(no))
+
+
 def _doctor(context: Any, params: Params) -> Answer:
     _known(params)
     return 200, JSON, dumps({"findings": sound.faults(context.store)})
@@ -342,6 +372,8 @@ ROUTES: Mapping[str, Callable[[Any, Params], Answer]] = {
     "/api/v1/explain": _explain,
     "/api/v1/sources": _sources,
     "/api/v1/openslo": _openslo,
+    "/api/v1/report": _report,
+    "/api/v1/report/tables": _tables,
     "/api/v1/doctor": _doctor,
     "/metrics": _metrics,
 }

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import socket
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import click
 import orjson
 
-from tandem import api, checking, connect, drifts, printed, template, times, verdicts
+from tandem import annotated, api, checking, connect, drifts, printed, template, times, verdicts
 from tandem import config as configuration
 from tandem import demo as sample
 from tandem import owner as owning
@@ -35,8 +37,12 @@ T = TypeVar("T")
 class Sorry(click.ClickException):
     """Something failed: one sentence, exit code 1."""
 
+    def format_message(self) -> str:
+        """The sentence on one line: what others said must not look like a command to a runner of pipelines."""
+        return printed.unarmed(printed.clean(self.message, 4000))
 
-class Misused(click.ClickException):
+
+class Misused(Sorry):
     """The command line, the configuration or a name in them is wrong: one sentence, exit code 2."""
 
     exit_code = 2
@@ -101,7 +107,7 @@ def say(sentence: str) -> None:
     """One line of talk; a block of configuration below it stays ready to paste."""
     line, mark, block = sentence.partition("\n[[source]]\n")
     shown = [line, *(["[[source]]", *block.split("\n")] if mark else [])]
-    click.echo("\n".join(printed.clean(one, 4000) for one in shown), err=True)
+    click.echo("\n".join(printed.unarmed(printed.clean(one, 4000)) for one in shown), err=True)
 
 
 # -- setting up
@@ -421,18 +427,24 @@ def drift(model: str, file: str | None, as_json: bool, **given: str | None) -> N
 @main.command()
 @click.option("--component", "components", metavar="NAME", multiple=True,
               help="Its objectives only; may be said again. All objectives if left out.")  # fmt: skip
+@click.option("--gate", metavar="NAME", help="What a [[gate]] of the configuration asks for.")
 @config_option
 @from_option
 @to_option
 @click.option("--as-of", metavar="N", help="The numbers as they stood after load N.")
+@click.option("--environment", metavar="E", help="Another environment than production.")
+@click.option("--version", metavar="V", help="One version only, such as one that is to be promoted.")
 @click.option("--server", metavar="URL", help="Ask a running Tandem, such as http://127.0.0.1:8501.")
 @click.option("--explain", is_flag=True, help="Say the reason and the arithmetic of each.")
 @click.option("--dry-run", is_flag=True, help="Print the same, and end with exit code 0 whatever holds.")
 @json_option
 @click.option("--junit", metavar="F", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML as well.")
+@click.option("--github", is_flag=True, help="Say what does not hold as annotations of a GitHub workflow.")
+@click.option("--gitlab", metavar="F", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write a report of GitLab's kind annotations: links to what does not hold.")  # fmt: skip
 def check(
     components: tuple[str, ...], file: str | None, server: str | None, explain: bool, dry_run: bool, as_json: bool,
-    junit: Path | None, **given: str | None,
+    junit: Path | None, github: bool, gitlab: Path | None, **given: str | None,
 ) -> None:  # fmt: skip
     """Whether every objective holds, each over its own window: the exit code is 0, 1 if one is breached, 3 if unknown.
 
@@ -440,16 +452,37 @@ def check(
     """
     params = _params(given) | ({"component": list(components)} if components else {})
     path = "/api/v1/check"
-    body = _served(server, path, params) if server is not None else _asked(loaded(file), path, params)
+    config = loaded(file) if server is None else None
+    body = _asked(config, path, params) if config is not None else _served(server or "", path, params)
     found = _checked(body)
-    for sentence in _lacking(found, components):
-        say(sentence)
-    if as_json or found.objectives:
+    page = server or _page(config)
+    if as_json or found.ruled:
         click.echo(body if as_json else verdicts.text(found, explain=explain), nl=False)
-    if junit is not None:
-        _write(junit, verdicts.junit(found))
+    for path_of, content in ((junit, verdicts.junit), (gitlab, lambda one: annotated.gitlab(one, page))):
+        if path_of is not None:
+            _write(path_of, content(found))
+    if github:
+        click.echo("\n".join(annotated.github(found, page)), err=True)
+    else:
+        _remark(found, page, brief=as_json or explain)
     if not dry_run:
-        raise SystemExit(verdicts.code(found, components))
+        raise SystemExit(verdicts.code(found))
+
+
+def _page(config: Config | None) -> str:
+    """The address under which links are found: the configured one, or that of a running `tandem serve`."""
+    if config is None or config.page:
+        return config.page if config else ""
+    running = owning.owner_of(config.store)
+    return running.page if running is not None else ""
+
+
+def _remark(found: checking.Check, page: str, *, brief: bool) -> None:
+    """Say what does not hold, and what was named and has no rule; only that where the rest is printed already."""
+    if not found.ruled and not found.lacking:
+        say("There is no objective to check; add an [[objective]] to tandem.toml, or collect with `tandem sync`.")
+    for sentence in found.lacking if brief else annotated.sentences(found, page):
+        say(sentence)
 
 
 def _served(url: str, path: str, params: Mapping[str, Sequence[str]]) -> bytes:
@@ -472,19 +505,49 @@ def _checked(body: bytes) -> checking.Check:
         raise Sorry(f"The running Tandem cannot be understood: {bad}.") from None
 
 
-def _lacking(found: checking.Check, named: Sequence[str]) -> list[str]:
-    """What has no objective, and so cannot hold."""
-    if not found.objectives and not named:
-        return ["There is no objective to check; add an [[objective]] to tandem.toml, or collect with `tandem sync`."]
-    return [f"{name} has no objective; add an [[objective]] of it to tandem.toml."
-            for name in verdicts.lacking(found, named)]  # fmt: skip
-
-
 def _write(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
         raise Sorry(f"{path} cannot be written: {error.strerror}.") from None
+
+
+@main.command()
+@click.option("--output", metavar="F.html", required=True, type=click.Path(dir_okay=False, path_type=Path),
+              help="Where the report is written.")  # fmt: skip
+@click.option("--tables", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
+              help="Write every table as CSV and JSON into a folder as well.")  # fmt: skip
+@config_option
+@from_option
+@to_option
+@click.option("--as-of", metavar="N", help="The numbers as they stood after load N.")
+@click.option("--environment", metavar="E", help="Another environment than production.")
+@click.option("--product", metavar="NAME", help="One product only.")
+@click.option("--component", metavar="NAME", help="One component only.")
+def report(output: Path, tables: Path | None, file: str | None, **given: str | None) -> None:
+    """Write both sides as one HTML file that needs no network: the last seven days where nothing is said."""
+    config = loaded(file)
+    # One moment and one load for all that is written, however long reading takes.
+    now = int(time.time())
+    given = {"until": times.text(now), **{name: value for name, value in given.items() if value}}
+    params = _params(given)
+    if tables is not None and "as_of" not in params and config.store.exists():
+        params["as_of"] = [str(orjson.loads(_asked(config, "/api/v1/sources", {}))["as_of"])]
+    if sys.stderr.isatty():
+        say("Reading the numbers of the report…")
+    page = _asked(config, "/api/v1/report", params)
+    packed = _asked(config, "/api/v1/report/tables", params) if tables is not None else b""
+    _write(output, page)
+    if tables is not None:
+        _unpack(packed, tables)
+    click.echo(f"{output}: {len(page):,} bytes")
+
+
+def _unpack(packed: bytes, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(io.BytesIO(packed)) as files:
+        for name in files.namelist():
+            _write(folder / PurePath(name).name, files.read(name))
 
 
 @main.command()

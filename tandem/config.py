@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from tandem import catalog, connect, objectives, openslo, strict, times
 from tandem.connect import Common, Connector
+from tandem.gates import Gate, check_gates
 from tandem.linking import Rules
 from tandem.objectives import MEASURES as MEASURES
 from tandem.objectives import Correction, Maintenance, Product
@@ -104,6 +105,10 @@ class Config:
     """Whether the time of maintenance leaves the counts of objectives; a source may say otherwise of its own."""
     delivery: Rules = field(default_factory=Rules)
     """How delivery is read: links between incidents and deployments, and what people corrected of them."""
+    gates: tuple[Gate, ...] = ()
+    """What pipelines ask for by name."""
+    page: str = ""
+    """The address under which people open the dashboard: links that leave this machine begin with it."""
 
     @property
     def folder(self) -> Path:
@@ -113,6 +118,10 @@ class Config:
     def component(self, name: str) -> Component | None:
         """The component of that name; None for an unknown one."""
         return self._by_name.get(name)
+
+    def gate(self, name: str) -> Gate | None:
+        """The gate of that name; None for an unknown one."""
+        return next((gate for gate in self.gates if gate.name == name), None)
 
     def source(self, name: str) -> Source | None:
         """The source of that name; None for an unknown one."""
@@ -133,6 +142,7 @@ class Config:
 class _File:
     store: str = "tandem.duckdb"
     timezone: str = "UTC"
+    page: str = ""
     component: tuple[Component, ...] = ()
     objective: tuple[Objective, ...] = ()
     product: tuple[Product, ...] = ()
@@ -140,6 +150,7 @@ class _File:
     correction: tuple[Correction, ...] = ()
     maintenance: Maintenance = "leave out"
     delivery: Rules = field(default_factory=Rules)
+    gate: tuple[Gate, ...] = ()
     signal: tuple[catalog.Signal, ...] = ()
     source: tuple[Source, ...] = field(default=())
 
@@ -176,8 +187,10 @@ def parse(text: str, path: Path) -> Config:
                 raise ValueError(f"{where} names an unknown signal {strict.quoted(name)}; {found}.")
     _distinct("product", [product.name for product in file.product])
     components = _components(file, signals)
-    objectives.check_products(file.product, list(dict.fromkeys(component.product for component in components)))
+    products = list(dict.fromkeys(component.product for component in components))
+    objectives.check_products(file.product, products)
     _check_names(file, tuple(component.name for component in components))
+    _check_gates(file, signals, products, tuple(component.name for component in components))
     imported = openslo.objectives(file.slo, folder, () if _is_open(file) else [one.name for one in components])
     return Config(
         path=path,
@@ -189,6 +202,8 @@ def parse(text: str, path: Path) -> Config:
         corrections=file.correction,
         maintenance=file.maintenance,
         delivery=file.delivery,
+        gates=file.gate,
+        page=_page(file.page),
         signals=signals,
         sources=file.source,
     )
@@ -365,6 +380,30 @@ def _check_names(file: _File, names: tuple[str, ...]) -> None:
     for number, correction in enumerate(file.correction, 1):
         for name in correction.component:
             _known_component(name, names, strict.place("correction", number, vars(correction)))
+
+
+def _check_gates(
+    file: _File, signals: Mapping[str, catalog.Signal], products: list[str], names: tuple[str, ...]
+) -> None:
+    _distinct("gate", [gate.name for gate in file.gate])
+
+    def known(name: str, where: str) -> None:
+        if not _is_open(file):
+            _known_component(name, names, where)
+
+    check_gates(file.gate, tuple(signals), products if not _is_open(file) else _named_products(file, products), known)
+
+
+def _named_products(file: _File, products: list[str]) -> list[str]:
+    """The products of components that are only known once a source is read may be called as those are."""
+    return [*products, *(name for gate in file.gate for name in gate.product)]
+
+
+def _page(given: str) -> str:
+    """The address of the dashboard without the "/" at its end; raises ValueError where it is none."""
+    if given and not re.fullmatch(r"https?://[^\s/@?#]+(?:/[^\s?#]*)?", given):
+        raise ValueError("page must be the address of the dashboard, such as https://tandem.example.com.")
+    return given.rstrip("/")
 
 
 def _check_worth(component: Component) -> None:

@@ -27,11 +27,12 @@ from tandem import (
 )
 from tandem import lists as listed
 from tandem import overview as overviewed
-from tandem.checking import Check
+from tandem.checking import Check, Wanted
 from tandem.compared import Comparison
 from tandem.config import Component, Config
 from tandem.explained import Explained, Question
 from tandem.explaining import Means, Number
+from tandem.gates import EVERYTHING
 from tandem.lists import Lists
 from tandem.measure import Filters, Measures
 from tandem.records import DAY, Ratio
@@ -260,14 +261,22 @@ def openslo(context: Context, component: str = "", *, now: int) -> str:
 
 
 def check(
-    context: Context, components: Sequence[str] = (), over: Window | None = None, *, as_of: int | None = None, now: int
-) -> Check:
-    """Every objective of the named components, or of all: over its own window up to now, or its share over `over`.
+    context: Context, components: Sequence[str] = (), over: Window | None = None, *, gate: str = "",
+    environment: str = "production", version: str = "", as_of: int | None = None, now: int,
+) -> Check:  # fmt: skip
+    """Every rule of the named components, or of all, as a gate says: each over its own window up to now, or over one.
 
-    Raises Unreadable for an unknown component.
+    Raises Unreadable for an unknown component or gate.
     """
+    policy = context.config.gate(gate) if gate else EVERYTHING
+    if policy is None:
+        known = ", ".join(one.name for one in context.config.gates)
+        raise Unreadable(f"there is no gate {gate!r}; {f'known are {known}' if known else 'tandem.toml has none'}.")
+    if over is None and policy.window:
+        over = Window(*times.window(now - policy.seconds, now, now))
     window = over or Window(*times.window(now - DAY, now, now))
-    return checking.answer(_measures(context, window, now, as_of, Filters()), components, over, standing.objective)
+    measures = _measures(context, window, now, as_of, Filters(environment, version))
+    return checking.answer(measures, Wanted(tuple(components), over, policy), standing.objective)
 
 
 __all__ = [

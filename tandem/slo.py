@@ -404,6 +404,35 @@ def _overspent(good: int, total: int, target: Fraction, expected: int | None) ->
     return [Verdict("breached", f"{total - good:,} bad of {of}: {over} more than the budget allows", "overspent")]
 
 
+def held(
+    target: Fraction, good: int, total: int, *, coverage: float | None, stale: bool = False, labels: bool = True,
+    evidence: int = EVIDENCE,
+) -> Verdict:  # fmt: skip
+    """How a window that was asked for stands against a target, by what was counted and seen in it alone.
+
+    Breached where less than nothing is left of the budget on at least `evidence` bad events. `stale` only where the
+    window reaches the present: what a source says later does not matter to one that is over.
+    """
+    if not total:
+        return _empty(coverage, stale, labels)
+    bad, needed = total - good, needed_of(target)
+    for verdict in _overspent(good, total, target, None):
+        if bad >= evidence:
+            return verdict
+        if total >= needed:
+            return Verdict(
+                "at risk", f"{verdict.reason}, but on only {bad} bad: too few to stop for", "little evidence"
+            )
+        reason = f"not enough evidence: {total:,} seen, {bad:,} of them bad, and a target of {percent(target)} needs"
+        return Verdict("unknown", f"{reason} {needed:,} or more", "not enough evidence")
+    return _quiet(good, total, target, stale, None)
+
+
+def needed_of(target: Fraction) -> int:
+    """The events of which one that is bad just spends the budget: fewer say nothing of it."""
+    return -(-target.denominator // (target.denominator - target.numerator))
+
+
 def _quiet(good: int, total: int, target: Fraction, stale: bool, expected: int | None) -> Verdict:
     """The state when no rule fires and the budget is not overspent."""
     left = budget_left(good, total, target, expected) or Fraction(0)
@@ -411,7 +440,7 @@ def _quiet(good: int, total: int, target: Fraction, stale: bool, expected: int |
         return Verdict("at risk", f"only {percent(left)} of the budget is left", "little left")
     if stale:
         return Verdict("unknown", "stale: the source is later than its declared interval", "stale")
-    needed = -(-target.denominator // (target.denominator - target.numerator))
+    needed = needed_of(target)
     seen = total if expected is None else expected
     if seen < needed:
         reason = f"not enough evidence: {seen:,} seen, a target of {percent(target)} needs {needed:,} or more"

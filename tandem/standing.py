@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from tandem import price, slo, times, wording
-from tandem.measure import NONE, Answer, Measures, rules
+from tandem.measure import NONE, Answer, Asked, Measures, rules
 from tandem.objectives import Objective as Promise
 from tandem.records import BUCKET
 from tandem.shown import BurnRule, Objective
@@ -28,7 +28,7 @@ def objective(answer: Answer) -> Objective | None:
     evidence, base = (given.evidence, given.base or NONE) if given is not None else (slo.EVIDENCE, NONE)
     seconds, over = _exhausted(answer, spent, budget, evidence)
     return Objective(
-        name=(given.name if given else "") or f"{asked.component} {asked.measure or asked.signal.name}",
+        name=name_of(asked),
         target=float(target), window=given.window if given else "28d",
         threshold=float(asked.threshold) if asked.threshold is not None else None,
         budget_left=(budget - spent) / budget if budget else None,
@@ -41,6 +41,13 @@ def objective(answer: Answer) -> Objective | None:
         remarks=_remarks(answer, target, base), noticed=_noticed(answer, target, evidence, base),
         corrected=answer.corrected, bound=answer.objective_bound,
     )  # fmt: skip
+
+
+def name_of(asked: Asked) -> str:
+    """What an objective is called everywhere: as the configuration says, else by its component and signal."""
+    return (asked.objective.name if asked.objective else "") or (
+        f"{asked.component} {asked.measure or asked.signal.name}"
+    )
 
 
 def _burns(answer: Answer, target: Fraction, base: Fraction) -> dict[str, float | None]:

@@ -8,8 +8,9 @@ from html import escape
 from typing import Any
 
 from tandem import slo, wording
-from tandem.checking import Check, Checked
-from tandem.printed import clean, table
+from tandem.checked import Check, Checked, CheckedDrift, CheckedJoint, Rule
+from tandem.printed import clean, table, unarmed
+from tandem.shown import STATES
 
 HOLD, BREACHED, UNKNOWN = 0, 1, 3
 """Exit codes."""
@@ -19,28 +20,62 @@ LONGEST = 4000
 """Characters of a text in JUnit XML."""
 
 
-def code(check: Check, named: Sequence[str] = ()) -> int:
-    """The exit code: any breached, else any unknown or named without an objective, else all hold."""
-    states = {one.state for one in check.objectives}
+def code(check: Check) -> int:
+    """The exit code: any breached, else any unknown, nothing to check or named without a rule, else all hold."""
+    states = {one.state for one in check.ruled}
     if "breached" in states:
         return BREACHED
-    return UNKNOWN if not states or "unknown" in states or lacking(check, named) else HOLD
-
-
-def lacking(check: Check, named: Sequence[str]) -> list[str]:
-    """The named components that have no objective."""
-    have = {one.component for one in check.objectives}
-    return [name for name in dict.fromkeys(named) if name not in have]
+    return UNKNOWN if not states or "unknown" in states or check.lacking else HOLD
 
 
 def text(check: Check, *, explain: bool = False) -> str:
-    """One line per objective, worst first; with `explain` the reason and the arithmetic below each."""
+    """One line per rule, worst first; with `explain` the sentence and the arithmetic below each."""
     head = ("state", "component", "objective", "signal", "good", "of", "target", "window", "budget left")
-    first, *rows = table(head, [_row(one) for one in check.objectives]).splitlines(keepends=True)
-    lines = [first]
-    for one, row in zip(check.objectives, rows, strict=True):
-        lines += [row, *(f"    {clean(said)}\n" for said in (explained(one) if explain else ()))]
+    some = _told(check)
+    first, *rows = table(head, [row for _, row, _ in some]).splitlines(keepends=True)
+    lines = [unarmed(first)]
+    for (rule, _, arithmetic), row in zip(some, rows, strict=True):
+        lines.append(unarmed(row))
+        if explain:
+            told = (clean(said, LONGEST) for said in (rule.sentence, *arithmetic, rule.link) if said)
+            lines += [f"    {unarmed(said)}\n" for said in told]
     return "".join(lines)
+
+
+def troubles(check: Check) -> list[Rule]:
+    """The rules that somebody should look at, worst first: breached, at risk, unknown."""
+    return [one for one in check.ruled if one.state != "ok"]
+
+
+def _told(check: Check) -> list[tuple[Rule, tuple[str, ...], tuple[str, ...]]]:
+    """Every rule with its row of the table and its arithmetic, worst first."""
+    found = [
+        *((one.as_rule, _row(one), tuple(explained(one))) for one in check.objectives),
+        *((one.as_rule, _row_of_joint(one), tuple(_parts(one))) for one in check.joint),
+        *((one.as_rule, _row_of_drift(one), ()) for one in check.drift),
+    ]
+    return sorted(found, key=lambda one: STATES.index(one[0].state))
+
+
+def _row_of_joint(one: CheckedJoint) -> tuple[str, ...]:
+    share = "" if one.failure is None else f"{(1 - one.failure) * 100:.4g} %"
+    left = "" if one.budget_left is None else f"{one.budget_left * 100:.4g} %"
+    target = slo.percent(slo.target_of(one.target))
+    return one.state, one.product, f"{one.service} with {one.model}", "joint", share, "", target, one.window, left
+
+
+def _row_of_drift(one: CheckedDrift) -> tuple[str, ...]:
+    calm = sum(part["verdict"] in ("no drift", "above noise, small") for part in one.features)
+    return (
+        one.state, one.component, "data drift", "drift", f"{calm} calm" if one.features else "",
+        f"{len(one.features):,}", "", one.window, "",
+    )  # fmt: skip
+
+
+def _parts(one: CheckedJoint) -> Iterator[str]:
+    for part in one.parts:
+        yield (f"{part['component']} {part['signal']}: {part['good']:,} good of {part['total']:,} {part['says']},"
+               f" {part['failure'] * 100:.4g} % not")  # fmt: skip
 
 
 def _row(one: Checked) -> tuple[str, ...]:
@@ -57,8 +92,7 @@ def _target(one: Checked) -> Fraction:
 
 
 def explained(one: Checked) -> Iterator[str]:
-    """Why an objective stands as it does: its reason, its counts, and each burn rate against its factor."""
-    yield one.reason
+    """The arithmetic of an objective: its counts, and each burn rate against its factor."""
     if not one.total:
         return
     target = _target(one)
@@ -102,16 +136,23 @@ def notes(check: Check) -> list[str]:
 
 
 def junit(check: Check) -> bytes:
-    """JUnit XML with a test per objective: breached is a failure, unknown is skipped, at risk passes and says so."""
-    states = [one.state for one in check.objectives]
-    counts = _attributes(tests=len(states), failures=states.count("breached"), errors=0,
-                         skipped=states.count("unknown"))  # fmt: skip
+    """JUnit XML with a test per rule: breached is a failure, unknown is skipped, at risk passes and says so.
+
+    What was named and has no rule is a test that was skipped.
+    """
+    some = _told(check)
+    states = [rule.state for rule, _, _ in some]
+    counts = _attributes(tests=len(states) + len(check.lacking), failures=states.count("breached"), errors=0,
+                         skipped=states.count("unknown") + len(check.lacking))  # fmt: skip
+    suite = f"tandem check {check.gate}" if check.gate else "tandem check"
     lines = [
         '<?xml version="1.0" encoding="utf-8"?>',
         f"<testsuites{counts}>",
-        f"<testsuite{_attributes(name='tandem check')}{counts}>",
-        *(f"<testcase{_attributes(classname=one.component, name=one.name, time=0)}>{_case(one)}</testcase>"
-          for one in check.objectives),
+        f"<testsuite{_attributes(name=suite)}{counts}>",
+        *(f"<testcase{_attributes(classname=rule.component, name=rule.name, time=0)}>{_case(rule, more)}</testcase>"
+          for rule, _, more in some),
+        *(f"<testcase{_attributes(classname='tandem check', name=said, time=0)}><skipped{_attributes(message=said)}/>"
+          "</testcase>" for said in check.lacking),
         "</testsuite>",
         "</testsuites>\n",
     ]  # fmt: skip
@@ -123,11 +164,11 @@ def _attributes(**given: object) -> str:
     return "".join(f' {name}="{escape(clean(value, LONGEST))}"' for name, value in given.items())
 
 
-def _case(one: Checked) -> str:
-    if one.state == "ok":
+def _case(rule: Rule, arithmetic: Sequence[str]) -> str:
+    if rule.state == "ok":
         return ""
-    reason = _attributes(message=one.reason)
-    if one.state == "unknown":
-        return f"<skipped{reason}/>"
-    told = "\n".join(escape(clean(line, LONGEST)) for line in (f"{one.state}: {one.name}", *explained(one)))
-    return f"<failure{reason}>{told}</failure>" if one.state == "breached" else f"<system-out>{told}</system-out>"
+    said = _attributes(message=rule.sentence)
+    told = "\n".join(escape(clean(line, LONGEST)) for line in (rule.sentence, *arithmetic, rule.link) if line)
+    if rule.state == "unknown":
+        return f"<skipped{said}/><system-out>{told}</system-out>"
+    return f"<failure{said}>{told}</failure>" if rule.state == "breached" else f"<system-out>{told}</system-out>"

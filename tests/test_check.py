@@ -92,7 +92,10 @@ def test_every_objective_is_judged_over_its_own_window_and_the_worst_comes_first
         "why": "burning", "events_left": -1080.0, "coverage": 1.0, "expected": None, "exhausts_in": 0.0,
         "exhausts_over": None, "slices": None, "burn_until": times.text(NOW),
         "base": None, "remarks": [], "corrected": 0, "bound": None,
-        "noticed": bad["noticed"],
+        "noticed": bad["noticed"], "features": [],
+        "sentence": "bad request_success is breached: burning 10 times the budget over the last hour (1,200 bad of"
+                    " 12,000) (10,800 good of 12,000, target 99 %, over 7d).",
+        "link": "/services?component=bad&tab=bad+request_success&from=20260914T1415Z&to=20260921T1415Z&as_of=1&live=0",
     }  # fmt: skip
     mute = by_component(found)["mute"]
     assert (mute["good"], mute["total"], mute["value"], mute["budget_left"]) == (0, 0, None, None)
@@ -143,7 +146,10 @@ def test_a_load_that_came_later_does_not_change_an_earlier_verdict(context: Any)
 def test_named_components_alone_are_answered_and_what_has_no_objective_is_unknown(context: Any) -> None:
     assert list(by_component(asked(context, "good", "good")[1])) == ["good"]
     assert asked(context, "good")[1]["state"] == "ok"
-    assert asked(context, "bare") == (200, {"as_of": context.store.version(), "state": "unknown", "objectives": []})
+    lacking = ["bare has no objective; add an [[objective]] of it to tandem.toml."]
+    empty: dict[str, Any] = {"objectives": [], "joint": [], "drift": [], "gate": ""}
+    nothing = empty | {"as_of": context.store.version(), "state": "unknown", "lacking": lacking}
+    assert asked(context, "bare") == (200, nothing)
     assert asked(context, "good", "bare")[1]["state"] == "unknown"
 
 
@@ -190,7 +196,7 @@ def test_what_is_read_again_is_what_was_said(context: Any) -> None:
 
 
 def test_the_exit_code_is_that_of_the_worst_and_at_risk_holds(context: Any) -> None:
-    codes = {names: verdicts.code(checked(context, *names), names) for names in (
+    codes = {names: verdicts.code(checked(context, *names)) for names in (
         (), ("good",), ("edge",), ("bad", "thin"), ("thin",), ("mute",), ("edge", "mute"), ("bare",), ("good", "bare"),
     )}  # fmt: skip
     assert list(codes.values()) == [1, 0, 0, 1, 3, 3, 3, 3, 3]
@@ -242,9 +248,11 @@ def test_junit_xml_has_a_failure_for_what_is_breached_and_skips_what_is_unknown(
     assert root.attrib == {"tests": "5", "failures": "1", "errors": "0", "skipped": "2"}
     [suite] = root
     inside = {case.get("classname"): [part.tag for part in case] for case in suite}
-    assert inside == {"bad": ["failure"], "edge": ["system-out"], "thin": ["skipped"], "mute": ["skipped"], "good": []}
+    unknown = ["skipped", "system-out"]
+    assert inside == {"bad": ["failure"], "edge": ["system-out"], "thin": unknown, "mute": unknown, "good": []}
     [failure] = suite.iter("failure")
-    assert failure.get("message") == by_component(asked(context)[1])["bad"]["reason"]
+    assert failure.get("message") == by_component(asked(context)[1])["bad"]["sentence"]
+    assert "/services?component=bad&" in str(failure.text), "the page that shows it"
 
 
 def test_hostile_names_stay_text(context: Any) -> None:
