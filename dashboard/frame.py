@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from dashboard.blocks.marks import link
 from dashboard.blocks.panel import ignored, notice, section, title_block
 from dashboard.charts.figure import CONFIG, Figure, RawFigure
 from dashboard.charts.zoom import chosen
+from dashboard.reported import answered
 from dashboard.text import hx
 from dashboard.view import CUSTOM, RANGES, View, compact, draw, write
 from tandem.shown import Unreadable
@@ -249,6 +251,31 @@ def _link(view: View) -> None:
     origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
     st.caption("This link shows everybody the same window and the same numbers.")
     st.code(origin + view.link(view.page, **view.fixed(as_of)), language=None, wrap_lines=True)
+    _report(view, as_of)
+
+
+def _report(view: View, as_of: int) -> None:
+    """The same window as a file; it is made when somebody asks for it."""
+    about = {"product": view.product, "component": view.component}
+    asked = answered.Asked(view.window, view.environment, **about, as_of=as_of)
+    for label, form, ending, kind in REPORTS:
+        st.download_button(
+            label,
+            partial(form, view.context, asked, view.now),
+            answered.name_of(view.window, ending),
+            kind,
+            key=f"w_report_{ending}",
+            on_click="ignore",
+            icon=":material/download:",
+            width="stretch",
+        )
+
+
+REPORTS = (
+    ("Report of this window", answered.page, "html", "text/html"),
+    ("Its tables as CSV and JSON", answered.tables, "zip", "application/zip"),
+)
+"""What can be taken away: label, what makes it, the ending of its name, its type."""
 
 
 def answer(view: View, read: Callable[[], Answer], heights: tuple[int, ...] = (260, 320)) -> Answer | None:

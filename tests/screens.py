@@ -106,7 +106,8 @@ class Fake:
 
     @property
     def config(self) -> Any:
-        return SimpleNamespace(components=self.components, sources=self.sources, timezone=self.timezone, objectives=())
+        return SimpleNamespace(components=self.components, sources=self.sources, timezone=self.timezone, objectives=(),
+                               signals=built_in())  # fmt: skip
 
     def version(self) -> int:
         return self.loads
@@ -618,8 +619,8 @@ class Engine:
     def environments(self, context: Any) -> tuple[str, ...]:
         return tuple(dict.fromkeys(one.common.environment for one in context.sources)) or ("production",)
 
-    def sources(self, context: Any, window: Window, *, now: int) -> Sources:
-        return self._answer(1, now, window)
+    def sources(self, context: Any, window: Window, *, now: int, **asked: Any) -> Sources:
+        return self._answer(1, now, window, **asked)
 
     def detail(self, context: Any, component: str, window: Window, *, now: int, **asked: Any) -> Detail:
         return self._answer(2, now, component, window, **asked)
