@@ -59,13 +59,17 @@ class Reading:
         quiet = self._quiet(files, label_files)
         ahead = state.get("next")
         if state.get("quiet") == quiet and (ahead is None or self.pull.until <= ahead):
-            yield Page()
+            yield from self._unchanged()
             return
         counted = self._slices()
         yield from counted.settle([one for one in files if not one.refused])
         with Child() as child:
             yield from self._read(child, counted, label_files)
         yield Page(state=self._state(quiet, counted, label_files, files), findings=self._told())
+
+    def _unchanged(self) -> Iterator[Page]:
+        """What is said where nothing has changed that is counted."""
+        yield Page()
 
     def _slices(self) -> Slices:
         """Which slice every file counts in."""

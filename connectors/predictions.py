@@ -26,6 +26,19 @@ from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Page
 from tandem.summarise import look
 
+LIMITS = (
+    "No ids are stored: repeated ids are found among the files that are there.",
+    "Repeated ids count once, by their first row in file and row order; their last label wins.",
+    'Labels and ids compare as normalised text: 1, 1.0 and "1" are one, True and true are one.',
+    "Class labels true and 1, false and 0 are one where a log writes both and no other class.",
+    "Ids compare by 128 bits of hash: below 1e-20 that two of a billion ids are taken for one.",
+    'valid_rows named "<feature>:<reason>" counts only the rows with that fault: its denominator is volume.',
+    "A number is out of range a tenth of the reference's range outside it, and wherever its sign is a new one.",
+    "score of a multiclass model is the score of the predicted class: one histogram, not one per class.",
+    "A reader takes at most 2 GB of memory and 20 s of CPU, and 1 s more for every 2 MB of the file.",
+)
+"""What holds of every log of rows, wherever it lies."""
+
 ABOUT = About(
     reads="Prediction logs as Parquet, CSV or JSON Lines: a file, a folder or a glob; plain, gzip, bzip2, xz or zstd.",
     signals=(
@@ -42,17 +55,9 @@ ABOUT = About(
     events=("schema_change",),
     files=("*.parquet", "*.csv", "*.jsonl", "*.ndjson", "and these compressed"),
     limits=(
-        "No ids are stored: repeated ids are found among the files that are there.",
-        "Repeated ids count once, by their first row in file and row order; their last label wins.",
         "A file that vanishes keeps its contribution; a byte-identical copy counts once; a changed file is restated.",
-        'Labels and ids compare as normalised text: 1, 1.0 and "1" are one, True and true are one.',
-        "Class labels true and 1, false and 0 are one where a log writes both and no other class.",
-        "Ids compare by 128 bits of hash: below 1e-20 that two of a billion ids are taken for one.",
         "A column is compared with that of the file before, of the same format; in JSON Lines none vanishes.",
-        'valid_rows named "<feature>:<reason>" counts only the rows with that fault: its denominator is volume.',
-        "A number is out of range a tenth of the reference's range outside it, and wherever its sign is a new one.",
-        "score of a multiclass model is the score of the predicted class: one histogram, not one per class.",
-        "A reader takes at most 2 GB of memory and 20 s of CPU, and 1 s more for every 2 MB of the file.",
+        *LIMITS,
     ),
     aliases=("prediction_log",),
     side="model",
