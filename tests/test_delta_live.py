@@ -80,7 +80,7 @@ def test_a_table_through_all_that_happens_to_it(python: Path, tmp_path: Path) ->
         assert real.pull() is real.shelf and not real.slices()
     assert [one.title for one in real.shelf.events.values()] == ["column device: appeared"]
     fresh = Real(python, real.folder)
-    assert fresh.pull().total() == real.shelf.total() or told(fresh.shelf) == truth["days"]
+    assert told(fresh.pull()) == truth["days"]
 
 
 def test_a_log_that_the_program_cleaned_and_a_day_that_it_deleted(python: Path, tmp_path: Path) -> None:
@@ -105,7 +105,8 @@ VECTORS = """
 import json, random, struct
 from pyroaring import BitMap64
 draw = random.Random(3)
-cases = [[], [0], list(range(70_000)), sorted(draw.sample(range(300_000), 60_000)), sorted(draw.sample(range(1 << 34), 500)),
+cases = [[], [0], list(range(70_000)), sorted(draw.sample(range(300_000), 60_000)),
+         sorted(draw.sample(range(1 << 34), 500)),
          [*range(5, 40), 1 << 33], [*range(0, 65_536, 2), *range(100_000, 165_000)], [65_536 * n for n in range(9)]]
 found = []
 for rows in cases:
