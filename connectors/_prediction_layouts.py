@@ -64,7 +64,9 @@ class Layouts:
     def _in_force(self, signal: str, name: str) -> Layout | None:
         if self.made is not None and f"{signal}:{name}" not in self.made:
             return None
-        return self.reading.pull.layout(self.reading.config.common.component[0], signal, name)
+        found = self.reading.pull.layout(self.reading.config.common.component[0], signal, name)
+        # What another source made of sketches is no layout for values that are all there.
+        return None if found is not None and found.approximate else found
 
     def _columns(self) -> dict[str, str]:
         """The feature columns with "number" or "category"; of files that differ the first that knows decides."""

@@ -282,7 +282,12 @@ def _spread(found: Pair, key: Key, reference: Histogram) -> tuple[float | None, 
 
 
 def _remarks(found: Pair) -> Iterator[str]:
-    """Sentences on sides that have nothing."""
+    """Sentences on features whose counts are no exact ones, and on sides that have nothing."""
+    rough = sorted({name or "the prediction" for side in (found.current, found.reference)
+                    for (_, name), layouts in side.histograms.items() if any(one.layout.approximate
+                                                                             for one in layouts.values())})  # fmt: skip
+    if rough:
+        yield f"The counts of {', '.join(rough)} are approximate: they come from sketches, put onto these bins."
     for side, name, flags in ((found.current, "window", "--from"), (found.reference, "reference", "--reference-from")):
         if side.stored or side.histograms or not found.ids:
             continue
