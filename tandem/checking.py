@@ -159,8 +159,8 @@ def _judged(scope: _Scope, one: Answer) -> slo.Verdict:
     gate, total = scope.gate, (one.objective or (0, 0))[1]
     fresh = replace(one, stale=False) if gate.stale == "as counted" and total else one
     found = verdict(fresh) if scope.over is None else _held(fresh)
-    what = f"slices of {slo.look_back(one.slices)} seen" if one.slices else "seen"
-    return gates.governed(gate, found, total, one.objective_coverage, stale=fresh.stale, what=what)
+    counted = total if not one.slices else max(total, gate.events)  # slices are time: how much of it is `coverage`
+    return gates.governed(gate, found, counted, one.objective_coverage, stale=fresh.stale)
 
 
 def _held(one: Answer) -> slo.Verdict:

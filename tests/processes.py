@@ -6,9 +6,15 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tandem import api
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 120.0
@@ -53,3 +59,38 @@ def eventually(true: Callable[[], object], what: str) -> None:
     while not true():
         assert time.monotonic() < end, f"{what} did not come"
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def serving(reply: Callable[[str, dict[str, list[str]]], tuple[int, bytes]]) -> Iterator[str]:
+    """The address of a server of this process that answers every GET by what `reply` says of its path and query."""
+
+    class Asked(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            address = urlsplit(self.path)
+            status, body = reply(address.path, parse_qs(address.query, keep_blank_values=True))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Asked)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def answering(context: Any) -> contextlib.AbstractContextManager[str]:
+    """A server with Tandem's own answers."""
+    return serving(lambda path, params: api.answer(context, "GET", path, params, {})[::2])  # type: ignore[return-value]
+
+
+def answering_with(status: int, body: bytes) -> contextlib.AbstractContextManager[str]:
+    """A server that always says the same."""
+    return serving(lambda path, params: (status, body))

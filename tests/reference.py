@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from tandem import catalog, config, connect, objectives, openslo, template
+from tandem import catalog, config, connect, gates, objectives, openslo, template
 from tandem.changes import Apart
 from tandem.linking import Amendment, Rules
 
@@ -56,12 +56,13 @@ def _option(option: click.Option) -> str:
 
 def _config() -> Iterator[str]:
     yield "### tandem.toml\n"
-    yield "Top level: `store`, `timezone` (for display, and for the days of calendar windows), `maintenance`, and these"
-    yield "tables.\n"
+    yield "Top level: `store`, `timezone` (for display, and for the days of calendar windows), `maintenance`, `page`"
+    yield "(the address of the dashboard, which links in annotations and reports begin with), and these tables.\n"
     for table, cls in (
         ("[[component]]", config.Component), ("[[objective]]", objectives.Objective),
         ("[[objective.rule]]", objectives.OwnRule), ("[[product]]", objectives.Product),
-        ("[[correction]]", objectives.Correction), ("[slo]", openslo.Imported), ("[[slo.map]]", openslo.Mapped),
+        ("[[correction]]", objectives.Correction), ("[[gate]]", gates.Gate),
+        ("[slo]", openslo.Imported), ("[[slo.map]]", openslo.Mapped),
         ("[[signal]]", catalog.Signal),
     ):  # fmt: skip
         keys = ", ".join(f"`{one.name.rstrip('_')}`" for one in dataclasses.fields(cls))
