@@ -20,11 +20,17 @@ class Said:
 
     def outcome(self, word: str) -> Outcome:
         """What a word means; an unknown one is excluded and counted."""
-        own: Mapping[str, Outcome] = self.config.common.status
-        known = own.get(word, self.meanings.get(word))
-        if known is None:
+        if self._known(word) is None:
             self.remark(f'the status "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
-        return known or "excluded"
+        return self.meaning(word)
+
+    def meaning(self, word: str) -> Outcome:
+        """What a word means, without counting it."""
+        return self._known(word) or "excluded"
+
+    def _known(self, word: str) -> Outcome | None:
+        own: Mapping[str, Outcome] = self.config.common.status
+        return own.get(word, self.meanings.get(word))
 
     def remark(self, reason: str, count: int = 1) -> None:
         """Counts something worth knowing."""
