@@ -107,7 +107,7 @@ def open_rows(said: Any, unique: str = "") -> Rows:
 
 
 def _count(piece: Piece) -> int:
-    return _opened(piece, ()).metadata.num_rows - _left_out(piece).size
+    return int(_opened(piece, ()).metadata.num_rows) - _left_out(piece).size
 
 
 def _opened(piece: Piece, texts: Sequence[str]) -> pq.ParquetFile:
