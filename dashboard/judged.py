@@ -15,6 +15,7 @@ from dashboard.blocks.marks import hidden
 from dashboard.blocks.measures import between, class_table, label_block, measure_table, notes
 from dashboard.blocks.panel import section
 from dashboard.blocks.quality import dated, mixed_block, quality_table
+from dashboard.blocks.whose import counting_list, judgement_table
 from dashboard.blocks.why import asking
 from dashboard.charts.failures import failure_bars
 from dashboard.charts.latency import percentiles
@@ -24,9 +25,10 @@ from dashboard.charts.trace import trace_lines
 from dashboard.charts.volume import volume_bars
 from dashboard.text import hx
 from dashboard.view import View, write
-from tandem.modelled import Measure, Modelled, Run
+from tandem.modelled import Measure, Modelled, Run, Trace
 from tandem.scores import WhatIf
 from tandem.shown import Detail
+from tandem.whose import Estimated
 
 
 def traced(view: View, found: Detail, model: Modelled) -> None:
@@ -40,8 +42,37 @@ def traced(view: View, found: Detail, model: Modelled) -> None:
     with st.container(border=True):
         frame.heading(view, title, said if several < 2 else f"{several} versions · {said}")
         promoted = [(one.version, one.ts) for one in found.changes if one.kind == "promotion" and one.version]
-        figure = trace_lines(model.trace, found.served, promoted, view.window, view.zone, narrow=view.narrow)
+        guessed = _estimated(found, model.trace)
+        figure = trace_lines(
+            model.trace, found.served, promoted, view.window, view.zone, narrow=view.narrow, estimated=guessed
+        )
         frame.chart(view, figure, "quality", f"{title} over time with its interval")
+        if guessed:
+            by = " and ".join(dict.fromkeys(text.clean(one.source, 60) for one in guessed))
+            element.show(
+                f'<p class="x-muted j-said">Grey dots: estimated by {hx(by)} without labels; never counted, never '
+                "judged, and no part of any objective.</p>",
+                "estimated",
+            )
+
+
+def _estimated(found: Detail, trace: Trace) -> list[Estimated]:
+    """What tools estimate of the measure that is drawn."""
+    return [one for one in (found.whose.estimated if found.whose else ()) if one.name == trace.measure]
+
+
+def whose(view: View, found: Detail) -> None:
+    """What other tools say of the model, whose verdict each is, and which of several sources counts."""
+    judges = found.whose
+    assert judges is not None, "only drawn where there are judges"
+    parts = []
+    if judges.counting:
+        parts.append(section("Which source counts", "the others bear witness and are never added"))
+        parts.append(counting_list(judges.counting))
+    if judges.judgements:
+        parts.append(section("Verdicts of other tools", "newest of each in this window · their methods, their rules"))
+        parts.append(judgement_table(judges.judgements, view.zone))
+    element.show(f'<div class="x-panel">{"".join(parts)}</div>', "whose")
 
 
 def _unlabelled(model: Modelled) -> str:

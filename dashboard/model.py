@@ -54,6 +54,7 @@ def _panels(view: View, found: Detail) -> list[tuple[str, str, Callable[[], None
         **known,
         "Drift": ("left", lambda: drifted.features(view, found)),
         "Reference and current": ("right", lambda: drifted.pair(view, found)),
+        **_of_tools(view, found),
         "Versions": ("left", lambda: _versions(view, found)),
         "Samples": ("left", lambda: _samples(view, found)),
         "Changes": ("right", lambda: component.changes(view, found)),
@@ -62,10 +63,16 @@ def _panels(view: View, found: Detail) -> list[tuple[str, str, Callable[[], None
     return [(drawn[title][0], title, drawn[title][1]) for title in ORDER if title in drawn]
 
 
+def _of_tools(view: View, found: Detail) -> dict[str, tuple[str, Callable[[], None]]]:
+    if found.whose is None or not (found.whose.judgements or found.whose.counting):
+        return {}
+    return {"Other tools": ("left", lambda: judged.whose(view, found))}
+
+
 ORDER = (
     "Quality by version", "Quality over the window", "Labels", "Mix or real", "Accuracy by segment", "Fairness",
-    "Confusion matrix", "Drift", "Reference and current", "Data quality", "Scores", "Errors", "Calibration",
-    "Predictions", "Changes", "Training runs", "Versions", "Samples", "Partners",
+    "Confusion matrix", "Drift", "Other tools", "Reference and current", "Data quality", "Scores", "Errors",
+    "Calibration", "Predictions", "Changes", "Training runs", "Versions", "Samples", "Partners",
 )  # fmt: skip
 
 

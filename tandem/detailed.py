@@ -22,6 +22,7 @@ from tandem import (
     shows,
     slo,
     stepped,
+    whose,
 )  # fmt: skip
 from tandem.config import Component
 from tandem.counted import Counted, counted
@@ -64,6 +65,7 @@ def answer(measures: Measures, component: Component, compare: Window | Half | No
         corrections=measures.left_out_of([name]), curves=curves.curves(measures, answers),
         asked=curves.asked(measures, answers, step) if component.kind == "service" else None,
         unseen=curves.unseen(measures, answers),
+        whose=whose.whose(measures, name, answers, rows) if component.kind == "model" else None,
     )  # fmt: skip
 
 

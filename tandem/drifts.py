@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tandem import printed, times
+from tandem import printed, times, whose
 from tandem.shown import Drifts, FeatureDrift, Half
 
 MEASURES = {"js": "JS", "wasserstein": "W"}
@@ -21,6 +21,7 @@ def answer(found: Drifts) -> dict[str, Any]:
         "features": [_row(row) for row in found.rows],
         "concept_drift": found.concept or None,
         "remarks": list(found.remarks),
+        "judgements": [whose.json(one) for one in found.judgements],
     }
 
 
@@ -66,6 +67,9 @@ def text(found: Mapping[str, Any]) -> str:
     columns = ("feature", "drift", "verdict", "effect", "noise floor", "PSI", "JS", "KS", "W", "n", "n reference", "")
     rows = [_printed(row) for row in found["features"]]
     said = head + printed.table(columns, rows)
+    if found["judgements"]:
+        heads = ("feature", "judged by", "method", "value", "rule", "verdict", "drift in", "Tandem")
+        said += "\nwhat other tools say\n" + printed.table(heads, [_judged(one) for one in found["judgements"]])
     if found["concept_drift"]:
         said += "\n" + printed.clean(found["concept_drift"]) + "\n"
     return said
@@ -89,6 +93,15 @@ def _printed(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         row["feature"], row["drift"], verdict, effect, _number(row["noise_floor"]), *map(_number, numbers),
         f"{row['n_current']:,}", f"{row['n_reference']:,}", "; ".join(_notes(row)),
+    )  # fmt: skip
+
+
+def _judged(one: Mapping[str, Any]) -> tuple[str, ...]:
+    bounds = [f"{one[name]:.4g}" for name in ("lower_threshold", "threshold") if one[name] is not None]
+    value = "" if one["value"] is None else f"{one['value']:.4g}"
+    return (
+        one["feature"], one["source"], one["method"], value, f"{one['direction']} {' to '.join(bounds)}".strip(),
+        one["verdict"] or "not told", f"{one['drifting']} of {one['judged']}", one["tandem"] or "cannot judge",
     )  # fmt: skip
 
 

@@ -85,12 +85,13 @@ def _facts(measures: Measures, found: Answer, cell: Cell) -> Facts:
         quantiles = {name: bins.quantile(found.value, float(f"0.{name[1:]}")) for name in explained.QUANTILES}
     return Facts(
         cell=cell, signal=found.asked.signal, looks=explained.looks_of(found.burns), quantiles=quantiles,
-        witnesses=[_witness(measures, found, *pair) for pair in found.witnesses],
+        witnesses=[witness(measures, found, *pair) for pair in found.witnesses],
         newest=measures.newest.get(found.source),
     )  # fmt: skip
 
 
-def _witness(measures: Measures, found: Answer, source: int, value: Any) -> Witness:
+def witness(measures: Measures, found: Answer, source: int, value: Any) -> Witness:
+    """What another source counted of the same, with its difference from what counts."""
     good, total = measures.counts(found.asked, value) or (None, None)
     share = good / total if good is not None and total else None
     mine = found.good / found.total if found.good is not None and found.total else None

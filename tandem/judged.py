@@ -119,6 +119,7 @@ class _Way:
     name: str
     title: str
     unit: Unit
+    measure: str
 
 
 def trace(measures: Measures, found: Counted) -> Trace | None:
@@ -141,7 +142,7 @@ def trace(measures: Measures, found: Counted) -> Trace | None:
     return Trace(
         title=way.title, unit=way.unit, target=float(asked.target) if asked.target is not None else None, step=step,
         versions=tuple(sorted(most, key=lambda one: (len(one.version), one.version))),
-        immature=tuple(start + step > edge for start in starts),
+        immature=tuple(start + step > edge for start in starts), measure=way.measure,
     )  # fmt: skip
 
 
@@ -163,12 +164,12 @@ def _values(measures: Measures, kind: str, series: Sequence[Kept], step: int) ->
 
 def _way(measures: Measures, found: Counted) -> _Way:
     if found.task != "regression":
-        return _Way("confusion", "outcome", "", "Accuracy", "share")
+        return _Way("confusion", "outcome", "", "Accuracy", "share", "accuracy")
     tolerance = any(one.component == found.component and one.signal == "error" and one.tolerance is not None
                     for one in measures.config.objectives)  # fmt: skip
     if tolerance:
-        return _Way("histogram", "error", "", "Within tolerance", "share")
-    return _Way("moments", "error", "absolute", "Mean absolute error", "target")
+        return _Way("histogram", "error", "", "Within tolerance", "share", "within")
+    return _Way("moments", "error", "absolute", "Mean absolute error", "target", "mae")
 
 
 def _asked(measures: Measures, component: str, way: _Way) -> Asked:

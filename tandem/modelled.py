@@ -70,6 +70,8 @@ class Trace:
     step: int
     versions: tuple[Traced, ...]
     immature: tuple[bool, ...]
+    measure: str = ""
+    """The name of the measure: accuracy, within, mae and so on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from tandem import (
     sourcing,
     standing,
     times,
+    whose,
 )
 from tandem import lists as listed
 from tandem import overview as overviewed
@@ -245,7 +246,10 @@ def drift(
     known = [one.name for one in measures.components]
     if model not in known:
         raise Unreadable(f"there is no component {model!r}; known are {', '.join(known)}.")
-    return apart.drifts(apart.pair(measures.reader, context.config, model, current, reference, now))
+    found = apart.drifts(apart.pair(measures.reader, context.config, model, current, reference, now))
+    narrowed = Filters(current.environment, current.version, current.segment, current.stage)
+    told = Measures(measures.reader, context.config, current.window, now, narrowed)
+    return replace(found, judgements=tuple(whose.judgements(told, model, found.rows)))
 
 
 def openslo(context: Context, component: str = "", *, now: int) -> str:

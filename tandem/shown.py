@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tandem.curves import Asked, Curve
     from tandem.joint import Joint
     from tandem.modelled import Modelled
+    from tandem.whose import Judgement, Whose
 
 State = Literal["ok", "at risk", "breached", "unknown"]
 Side = Literal["system", "model"]
@@ -346,6 +347,8 @@ class Drifts:
     rows: tuple[FeatureDrift, ...]
     concept: str = ""
     remarks: tuple[str, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    """What other tools last said of its features in the window, each by its own method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,3 +460,5 @@ class Detail:
     """How much was asked of a service."""
     unseen: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """For each signal the stretches of the window that no source vouches for."""
+    whose: Whose | None = None
+    """What every tool says of a model beside Tandem's own verdicts, and which source counts; None for a service."""

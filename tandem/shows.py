@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tandem import bins, joint, quality_json, standing, times
+from tandem import bins, explaining, joint, quality_json, standing, times
 from tandem.config import Component
 from tandem.corrections import Correction
 from tandem.joint import Joint
@@ -61,7 +61,7 @@ def _signal(measures: Measures, found: Answer, cell: Cell) -> dict[str, Any]:
         "corrected": cell.corrected,
         "bound": list(cell.bound) if cell.bound else None,
         "quantiles": _quantiles(found.value),
-        "witnesses": [_witness(measures, found, *pair) for pair in found.witnesses],
+        "witnesses": [asdict(explaining.witness(measures, found, *pair)) for pair in found.witnesses],
     }
 
 
@@ -87,19 +87,6 @@ def _quantiles(value: object) -> dict[str, float | None] | None:
         return None
     found = {name: bins.quantile(value, q) for name, q in QUANTILES.items()}
     return {name: one.value if one else None for name, one in found.items()}
-
-
-def _witness(measures: Measures, found: Answer, source: int, value: Any) -> dict[str, Any]:
-    counts = measures.counts(found.asked, value) or (None, None)
-    share = counts[0] / counts[1] if counts[0] is not None and counts[1] else None
-    mine = found.good / found.total if found.good is not None and found.total else None
-    return {
-        "source": measures.source_name(source),
-        "good": counts[0],
-        "total": counts[1],
-        "value": share,
-        "difference": share - mine if share is not None and mine is not None else None,
-    }
 
 
 # -- quality of a model

@@ -523,6 +523,7 @@ def detail(name: str, window: Window, now: int = NOW) -> Detail:
         distribution=distribution() if kind == "model" else None,
         served=(Served("v11", window.since, window.since + length * 240), Served(found[3], window.since + length * 240, window.until)) if kind == "model" else (),
         model=screens_models.modelled(name, window, now) if kind == "model" else None,
+        whose=screens_models.whose(window) if kind == "model" else None,
     ))  # fmt: skip
 
 
@@ -537,7 +538,7 @@ def hostile_detail(name: str, window: Window, now: int = NOW) -> Detail:
         confusion={(a, b): 3 for a in HOSTILE[:4] for b in HOSTILE[:4]},
         segments=tuple((b, 1, 2, (0.1, 0.9)) for b in HOSTILE), distribution=Distribution(HOSTILE[0], HOSTILE[1], HOSTILE, (0.1,) * len(HOSTILE), (0.1,) * len(HOSTILE), 10, 10),
         served=tuple(Served(b, window.since + i * 300, window.since + i * 300 + 300) for i, b in enumerate(HOSTILE)),
-        model=screens_models.hostile(HOSTILE, window, now), mixed={HOSTILE[0]: tuple(replace(one, column=b, verdict=b, segments=tuple(replace(part, segment=b) for part in one.segments)) for b in HOSTILE for one in screens_models.mixed()["outcome"])},
+        model=screens_models.hostile(HOSTILE, window, now), whose=screens_models.hostile_whose(HOSTILE, window), mixed={HOSTILE[0]: tuple(replace(one, column=b, verdict=b, segments=tuple(replace(part, segment=b) for part in one.segments)) for b in HOSTILE for one in screens_models.mixed()["outcome"])},
         versions=tuple({"version": b, "created": f"2026-11-{i + 1:02d}T00:00:00Z", "run": b, "commit": b, "data_version": b, "aliases": [b]} for i, b in enumerate(HOSTILE)),
         samples=tuple({"name": b, "value": 1.0, "step": 1, "ts": "2026-11-20T10:00:00Z", "run": b, "version": b, "source": b, "stage": "training"} for b in HOSTILE),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from tandem import bins, fairness, judged, measured
 from tandem.counted import Counted
+from tandem.explained import Witness
 from tandem.measure import Filters
 from tandem.modelled import (
     Fair,
@@ -29,6 +31,7 @@ from tandem.modelled import (
 from tandem.records import Confusion, Histogram, Moments, Ratio
 from tandem.shown import Mixed, MixedSegment, Window
 from tandem.slo import wilson
+from tandem.whose import Counting, Estimated, Judgement, Whose
 
 DAY = 86400
 REGRESSIONS = ("eta-gbm", "price-gbm")
@@ -136,7 +139,7 @@ def _trace(title: str, unit: Any, window: Window, level: float, versions: tuple[
             lows[i], highs[i] = interval if unit == "share" else (value * 3.7, value * 4.3)
         made.append(Traced(version, tuple(values), tuple(lows), tuple(highs), tuple(n)))
     return Trace(title, unit, 0.94 if unit == "share" else None, step, tuple(made),
-                 tuple(i >= length - 4 for i in range(length)))  # fmt: skip
+                 tuple(i >= length - 4 for i in range(length)), title.lower())  # fmt: skip
 
 
 def _quality(window: Window) -> Quality:
@@ -230,4 +233,31 @@ def hostile(names: tuple[str, ...], window: Window, now: int) -> Modelled:
         runs=tuple(replace(one, title=b, version=b, commit=b, data_version=b, key=b, outcome=b) for one, b in
                    zip(full.runs * 3, names, strict=False)),
         volume=Volume(full.volume.step, tuple((b, full.volume.versions[0][1]) for b in names[:4])), currency=bad,
+    )  # fmt: skip
+
+
+def whose(window: Window) -> Whose:
+    """Two tools beside Tandem: one agrees, one does not, and one has rows that Tandem does not hold."""
+    last = window.until - 3600
+    return Whose(
+        (
+            Judgement("card_country", "evidently", "Jensen-Shannon distance", ">=", last, 0.31, 0.1, None, True, 7, 3, "",
+                      "", "drift", 0.29),
+            Judgement("amount", "nannyml", "jensen_shannon", "outside", last, 0.04, 0.1, None, False, 10, 0, "", "",
+                      "drift", 0.12),
+            Judgement("device_age", "evidently", "K-S p_value", "<", last, 0.44, 0.05, None, False, 7, 0),
+        ),
+        (Counting("outcome", "Accuracy", "log", "the first in tandem.toml that saw it", 42_144, 46_210, 0.912,
+                  (Witness("nannyml", 27_400, 30_000, 0.9133, 0.0013),)),),
+        (Estimated("accuracy", "nannyml", "", tuple((window.since + i * 7200.0, 0.93 - i / 500) for i in range(6))),),
+    )  # fmt: skip
+
+
+def hostile_whose(names: Sequence[str], window: Window) -> Whose:
+    full = whose(window)
+    return Whose(
+        tuple(replace(full.judgements[0], feature=b, source=b, method=b, version=b, segment=b) for b in names),
+        tuple(replace(full.counting[0], title=b, source=b, why=b, witnesses=(replace(full.counting[0].witnesses[0], source=b),))
+              for b in names),
+        tuple(replace(full.estimated[0], source=b, version=b) for b in names),
     )  # fmt: skip

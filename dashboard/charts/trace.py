@@ -11,6 +11,7 @@ from dashboard.charts.figure import GREY, INK, MODEL, Figure
 from dashboard.text import px
 from tandem.modelled import Trace, Traced
 from tandem.shown import Served, Window
+from tandem.whose import Estimated
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 """Versions are told apart by the dash of their line, the newest solid, and by their name at its end."""
@@ -20,14 +21,14 @@ FILLS = ("rgba(188,90,149,.16)", "rgba(124,133,149,.18)")
 
 def trace_lines(
     trace: Trace, served: Sequence[Served], promoted: Sequence[tuple[str, int]], window: Window, zone: tzinfo, *,
-    narrow: bool = False,
+    narrow: bool = False, estimated: Sequence[Estimated] = (),
 ) -> Figure:  # fmt: skip
-    """Every version over time with its 95 % band, the target, and lines where a version was promoted."""
+    """Every version over time with its 95 % band, the target, lines where a version was promoted, and estimates."""
     figure_layout = layout(window, zone, 300, narrow=narrow, left=84)
     figure_layout["margin"]["t"] = 26
     shown = list(reversed(trace.versions))  # the newest first
     shares = trace.unit == "share"
-    ends = _ends(shown, trace)
+    ends = [*_ends(shown, trace), *(value for one in estimated for _, value in one.points)]
     figure_layout["yaxis"] = share_axis(ends, trace.target) if shares else _amounts(ends)
     if trace.target is not None:
         figure_layout["shapes"].append(target_line(trace.target, "y"))
@@ -36,7 +37,7 @@ def trace_lines(
             "type": "line", "x0": ts * 1000, "x1": ts * 1000, "yref": "paper", "y0": 0, "y1": 1,
             "line": {"color": MODEL, "width": 1, "dash": "dot"}, "layer": "below",
         })  # fmt: skip
-    data: list[Figure] = []
+    data: list[Figure] = [_guessed(one, trace) for one in estimated]
     for place, one in enumerate(shown):
         data += _version(one, place, trace, window)
     figure_layout["annotations"] += _names(shown, trace, window, narrow, served)
@@ -90,6 +91,18 @@ def _version(one: Traced, place: int, trace: Trace, window: Window) -> list[Figu
         "hovertemplate": f"%{{y:{shape}}}, %{{text}}<extra>{px(named)}</extra>",
     }  # fmt: skip
     return [*band, line, points]
+
+
+def _guessed(one: Estimated, trace: Trace) -> Figure:
+    """What a tool estimates without labels: dots of their own, never joined to what was counted."""
+    shape = ".2%" if trace.unit == "share" else ".4~g"
+    version = f", version {one.version}" if one.version else ""
+    return {
+        "type": "scatter", "mode": "lines+markers", "x": [round(ts * 1000) for ts, _ in one.points],
+        "y": [round(value, 6) for _, value in one.points], "line": {"color": GREY, "width": 1, "dash": "dot"},
+        "marker": {"size": 5, "color": GREY, "symbol": "circle-dot"}, "cliponaxis": False,
+        "hovertemplate": f"%{{y:{shape}}} estimated, no labels<extra>{px(one.source)}{px(version)}</extra>",
+    }  # fmt: skip
 
 
 def _said(one: Traced, place: int, trace: Trace) -> str:
