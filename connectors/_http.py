@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -32,9 +32,12 @@ from connectors._json import BadJson, BrokenJson, strict
 from tandem.connect import SourceDown, SourceRefused
 
 Pairs = Sequence[tuple[str, str]] | Mapping[str, str]
-Form = bool | Literal["lines", "or page"]
-"""How a body is read: as one JSON document, as text (False), as one JSON document per line, or as one JSON document
-of a server whose refusals (any status but 200) are HTML."""
+Form = bool | Literal["lines", "or page", "nan", "bytes"]
+"""How a body is read: as one JSON document, as text (False), as one JSON document per line, as one JSON document of a
+server whose refusals (any status but 200) are HTML, or of one that writes NaN and infinity, which become null, or not
+at all: the bytes as they are stored."""
+Sign = Callable[[str, str, float], Mapping[str, str]]
+"""(method, url, now) -> headers that prove who asks; made again for every try, because such a proof soon expires."""
 _UNIX = "http+unix://"
 
 
@@ -77,13 +80,17 @@ _PATTERNS = re.compile(r"(?i)\b(bearer|basic|token|private-token|api[-_]?key)([=
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer; header names in lower case. `data` is the parsed JSON, `text` the body where none was parsed."""
+    """One answer; header names in lower case. `data` is the parsed JSON, `text` the body where none was parsed.
+
+    `body` is the body as it came, where bytes were asked for.
+    """
 
     status: int
     headers: Mapping[str, str]
     data: Any
     text: str
     url: str
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,8 @@ class _Request:
     headers: Mapping[str, str]
     body: bytes | None = None
     form: tuple[tuple[str, str], ...] = ()
+    stored: bool = False
+    """Whether the body is wanted as it is stored: not compressed for the way, and not decompressed."""
 
     @property
     def name(self) -> str:
@@ -137,13 +146,16 @@ def open_client(
     user: str = "",
     identity: tuple[Path, Path] | None = None,
     ca_file: Path | None = None,
+    sign: Sign | None = None,
+    secrets: Sequence[str] = (),
     clock: Clock | None = None,
 ) -> Client:
     """A client of the origin of `base`, to be used with `with`.
 
     The token is `config.common.token_env`'s or the first line of `token_file` (mode 0600) and goes to that origin
     only; `token` gives another one and says where it came from. With `user` both are sent as a basic login.
-    `identity` is a client certificate and its key, `ca_file` stands in for the source's. `file:DIR` answers from
+    `identity` is a client certificate and its key, `ca_file` stands in for the source's. `sign` makes more headers of
+    each request, and `secrets` are never said either. `file:DIR` answers from
     DIR/requests.jsonl, `unix:///PATH` is a socket of this machine. Raises SourceRefused for a URL or a token that
     cannot be used.
     """
@@ -162,7 +174,9 @@ def open_client(
     else:
         _check_base(base)
         transport = _Wire(ca_file or config.common.ca_file, limits, identity)
-    return Client(transport, base.rstrip("/"), sent, secret, origin_of_token, clock or REAL, limits, login)
+    return Client(
+        transport, base.rstrip("/"), sent, secret, origin_of_token, clock or REAL, limits, [login, *secrets], sign
+    )
 
 
 class Client:
@@ -177,7 +191,8 @@ class Client:
         origin_of_token: str,
         clock: Clock,
         limits: Limits,
-        login: str = "",
+        secrets: Sequence[str] = (),
+        sign: Sign | None = None,
     ) -> None:
         self.requests_made = 0
         self.skew: float | None = None
@@ -185,7 +200,8 @@ class Client:
         self._base = base
         self._headers = headers
         self._token = token
-        self._secrets = tuple(secret for secret in (login, token) if secret)
+        self._secrets = tuple(secret for secret in (*secrets, token) if secret)
+        self._sign = sign
         self._origin_of_token = origin_of_token
         self._clock = clock
         self._limits = limits
@@ -204,10 +220,15 @@ class Client:
         headers: Mapping[str, str] | None = None,
         accept: Collection[int] = (200,),
         json: Form = True,
+        check: Callable[[Reply], None] | None = None,
     ) -> Reply:
-        """The answer to a GET; a status in `accept` is returned, any other raises SourceDown or SourceRefused."""
+        """The answer to a GET; a status in `accept` is returned, any other raises SourceDown or SourceRefused.
+
+        `check` raises ValueError with what is wrong with an answer that is not whole: it is asked for again.
+        """
         url = self._url(path_or_url, params)
-        return self._ask(_Request("GET", url, {**self._headers, **(headers or {})}), accept, json)
+        request = _Request("GET", url, {**self._headers, **(headers or {})}, stored=json == "bytes")
+        return self._ask(request, accept, json, check)
 
     def post(
         self,
@@ -245,11 +266,13 @@ class Client:
             url += ("&" if "?" in url else "?") + urlencode(pairs, quote_via=quote)
         return url
 
-    def _ask(self, request: _Request, accept: Collection[int], json: Form) -> Reply:
+    def _ask(
+        self, request: _Request, accept: Collection[int], json: Form, check: Callable[[Reply], None] | None = None
+    ) -> Reply:
         waited = 0.0
         for attempt in range(self._limits.tries):
             try:
-                return self._once(request, accept, json)
+                return self._once(request, accept, json, check)
             except _Again as again:
                 reason = self.redacted(str(again))
                 wait = again.wait
@@ -263,21 +286,35 @@ class Client:
             waited += wait
         raise SourceDown(f"{reason}, {self._limits.tries} times in a row; check that the server is up.")
 
-    def _once(self, request: _Request, accept: Collection[int], json: Form) -> Reply:
+    def _once(
+        self, request: _Request, accept: Collection[int], json: Form, check: Callable[[Reply], None] | None
+    ) -> Reply:
         answer = self._followed(request, accept)
         if answer.status not in accept:
             raise self._failure(request, answer)
-        return self._reply(request, answer, json)
+        reply = self._reply(request, answer, json)
+        if check is not None:
+            try:
+                check(reply)
+            except ValueError as wrong:
+                raise _Again(f"{request.name} {wrong}") from None
+        return reply
 
     def _followed(self, request: _Request, accept: Collection[int]) -> _Answer:
         for _ in range(self._limits.redirects + 1):
             self.requests_made += 1
-            answer = self._transport.send(request)
+            answer = self._transport.send(self._signed(request))
             self._note_skew(answer)
             if answer.status in accept or answer.status not in _MOVED:
                 return answer
             request = self._moved(request, answer)
         raise SourceRefused(f"{request.name} redirects more than {self._limits.redirects} times; check the url.")
+
+    def _signed(self, request: _Request) -> _Request:
+        if self._sign is None:
+            return request
+        more = self._sign(request.method, request.url, self._clock.now())
+        return replace(request, headers={**request.headers, **more})
 
     def _moved(self, request: _Request, answer: _Answer) -> _Request:
         target = urljoin(request.url, answer.headers.get("location", ""))
@@ -288,7 +325,7 @@ class Client:
             )
         if request.method != "GET" and answer.status not in (307, 308):
             raise SourceRefused(f"{request.name} redirects a query; put the address behind the redirect in url.")
-        return _Request(request.method, target, request.headers, request.body, request.form)
+        return replace(request, url=target)
 
     def _failure(self, request: _Request, answer: _Answer) -> Exception:
         status, said = answer.status, self._said(answer)
@@ -319,9 +356,11 @@ class Client:
         return f' ("{self.redacted(text)}")'
 
     def _reply(self, request: _Request, answer: _Answer, json: Form) -> Reply:
+        if json == "bytes":
+            return Reply(answer.status, answer.headers, None, "", request.url, answer.body)
         body = self._clear(answer.body)
         if not json or not body.strip():
-            if json in (True, "or page") and answer.status == 200:
+            if json in (True, "or page", "nan") and answer.status == 200:
                 raise _Again(f"{request.name} answered with nothing")
             data: Any = [] if json == "lines" else None
             return Reply(answer.status, answer.headers, data, _text(answer.headers, body), request.url)
@@ -333,7 +372,10 @@ class Client:
                 f"check the url, and {self._token_advice()}."
             )
         try:
-            data = [strict(one) for one in body.splitlines() if one.strip()] if json == "lines" else strict(body)
+            nothing = (lambda word: None) if json == "nan" else None
+            data = (
+                [strict(one) for one in body.splitlines() if one.strip()] if json == "lines" else strict(body, nothing)
+            )
             return Reply(answer.status, answer.headers, data, "", request.url)
         except BadJson as error:
             raise SourceRefused(f"{request.name} answered with JSON that cannot be used: {error}.") from None
@@ -391,7 +433,8 @@ class _Wire:
         self._session.close()
 
     def send(self, request: _Request) -> _Answer:
-        headers = {"Accept-Encoding": "gzip, deflate", "Accept": "*/*", **request.headers}
+        coding = "identity" if request.stored else "gzip, deflate"
+        headers = {"Accept-Encoding": coding, "Accept": "*/*", **request.headers}
         with _deadline(self._limits.total) as late:
             try:
                 with self._session.request(
@@ -430,7 +473,7 @@ class _Wire:
     def _body(self, request: _Request, response: requests.Response) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        for piece in response.raw.stream(65536, decode_content=True):
+        for piece in response.raw.stream(65536, decode_content=not request.stored):
             size += len(piece)
             if size > self._limits.bytes:
                 raise TooLarge(

@@ -79,6 +79,8 @@ def quoted(name: str) -> str:
 def value(hint: Any, given: Any, key: str, where: str, folder: Path) -> Any:
     """`given` as the type `hint`; raises ValueError with one sentence."""
     origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return given
     if origin in (Union, UnionType):
         return _any(arguments, given, key, where, folder)
     if origin is Literal:
