@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,3 +76,18 @@ def millis_of(raw: Raw, name: str) -> int | None:
     if isinstance(found, bool) or not isinstance(found, int) or not YEAR * 1000 <= found < FAR * 1000:
         return None
     return found // 1000
+
+
+def finite(value: Any) -> float | None:
+    """A finite number; None for anything else, and for true and false."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if usable else None
+
+
+def whole(value: Any) -> int | None:
+    """A count, which may be written as 4.0; None for what is none."""
+    usable = finite(value)
+    if usable is None or usable < 0 or usable >= FAR:
+        return None
+    near = round(usable)
+    return near if abs(usable - near) <= 1e-9 * max(1.0, usable) else None

@@ -12,13 +12,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from connectors import elasticsearch, newrelic
+from connectors import elasticsearch, evidently, newrelic
 from tandem import collect
 from tandem.config import Source
 from tandem.store.backup import export
 from tandem.store.file import open_store
-from tests import faults_elasticsearch, faults_newrelic
+from tests import faults_elasticsearch, faults_evidently, faults_newrelic
 from tests.elastic_server import Elastic
+from tests.evidently_server import Evidently, checked, drift
 from tests.faults import TOKEN, TOKEN_ENV, virtual
 from tests.newrelic_server import NewRelic
 from tests.replay import Answer, Asked, serve
@@ -42,6 +43,12 @@ def relic() -> tuple[Callable[[Asked], Answer], Any, Any]:
     return server.answer, newrelic, lambda url: faults_newrelic.config(url, token_env=TOKEN_ENV)
 
 
+def drifting() -> tuple[Callable[[Asked], Answer], Any, Any]:
+    server = Evidently(token=TOKEN)
+    server.add("2026-11-01T00:00:00Z", drift(TOKEN, 0.01), tests=[checked(TOKEN, "FAIL")], tags=(TOKEN,))
+    return server.answer, evidently, faults_evidently.config
+
+
 ECHOES: dict[str, Callable[[Asked], Answer]] = {
     "401": lambda asked: Answer({"error": {"reason": f"unable to authenticate {TOKEN}"}}, 401),
     "400": lambda asked: Answer({"error": {"type": "x", "reason": f"no {asked.headers}"}}, 400),
@@ -53,7 +60,7 @@ ECHOES: dict[str, Callable[[Asked], Answer]] = {
 }
 
 
-@pytest.mark.parametrize("build", [elastic, relic])
+@pytest.mark.parametrize("build", [elastic, relic, drifting])
 def test_a_planted_token_is_found_nowhere(
     build: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
