@@ -121,7 +121,7 @@ def _wrong(intake: Intake, record: Fact | Sample | Baseline) -> str | None:
     if isinstance(record, Baseline):
         return ""
     if isinstance(record, Sample):
-        if not math.isfinite(record.value):
+        if record.value is not None and not math.isfinite(record.value):
             return "not a finite number"
     else:
         reason = _wrong_value(record.value)

@@ -166,11 +166,14 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One number without its n; never averaged, never in an objective. `ts` in epoch seconds (fractions kept)."""
+    """One number without its n; never averaged, never in an objective. `ts` in epoch seconds (fractions kept).
+
+    `value` None takes back what was said of that time, run and step before.
+    """
 
     series: Series
     ts: float
-    value: float
+    value: float | None
     run: str = ""
     step: int = 0
 

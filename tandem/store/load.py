@@ -568,7 +568,8 @@ class Load:
             self.writer.sampled.add(number)
             seconds = int(sample.ts // 1)
             micros = round((sample.ts - seconds) * 1e6)
-            newest[number, seconds, micros, sample.run, sample.step] = repr(float(sample.value))
+            value = "" if sample.value is None else repr(float(sample.value))
+            newest[number, seconds, micros, sample.run, sample.step] = value
         columns = list(zip(*newest, strict=True))
         names = ("series", "ts", "micros", "run", "step")
         table = pa.table({**dict(zip(names, columns, strict=True)), "value": list(newest.values())})
@@ -577,7 +578,7 @@ class Load:
             "INSERT INTO sample SELECT a.series, a.ts, a.micros, a.run, a.step, a.value, ?::BIGINT FROM arriving a "
             "LEFT JOIN (SELECT series, ts, micros, run, step, arg_max(value, load_id) AS value FROM sample "
             "SEMI JOIN arriving USING (series, ts) GROUP BY ALL) c USING (series, ts, micros, run, step) "
-            "WHERE c.value IS DISTINCT FROM a.value",
+            "WHERE coalesce(c.value, '') <> a.value",
             [self.id],
         ).fetchone()
         self.cursor.unregister("arriving")
