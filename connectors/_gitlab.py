@@ -350,6 +350,11 @@ class Objects:
             for (kind, reason), count in sorted(self._said.items())
         )
 
+    def take(self, other: Objects) -> None:
+        """Counts what another one left out as its own."""
+        self._said += other._said
+        other._said.clear()
+
     def reject(self, reason: str) -> None:
         """Counts something that was left out."""
         self._said["reject", reason] += 1

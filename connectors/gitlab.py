@@ -13,22 +13,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from connectors._files import documents
 from connectors._gitlab import STATUS, Objects, pages_of
-from connectors._gitlab_attempts import attempts_of
-from connectors._gitlab_objects import Raw, Unusable, object_of, time_of
+from connectors._gitlab_attempts import Pipeline, attempts_of
+from connectors._gitlab_lists import PER_PAGE, Lists, at, object_in, rows_of
+from connectors._gitlab_objects import Raw
 from connectors._gitlab_tests import Report, piece, report_of, runs
-from connectors._http import Client, Reply, next_link, open_client
-from tandem import times
+from connectors._gitlab_walk import MANY, may_report, together
+from connectors._http import Client, next_link, open_client
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.intervals import subtract, union
 from tandem.records import DAY, Covered, Event, Finding, Gap, Page, labels_of
 
 SERVER = "https://gitlab.com"
 HORIZON = 30 * DAY
-PER_PAGE = 100
 KNOWN = 20_000
 """Pipelines that are kept between pulls; forgetting costs requests, never a number."""
 SETTLED = 120
@@ -82,7 +82,8 @@ ABOUT = About(
         "A retry that comes while nothing runs opens another attempt of the pipeline; the newest attempt counts.",
         "An attempt lasts as long as any of its jobs ran: waiting between jobs, as for a manual one, is left out.",
         'Pipelines and their jobs are never both counted as builds: choose by builds = "pipelines" or "jobs".',
-        "Each new or changed pipeline costs a request for its jobs, one for its tests, one more where tests failed.",
+        "A new or changed pipeline costs a request for its jobs, from 200 pipelines on one for each 100 jobs.",
+        "One for its tests comes on top unless its jobs list no report, and one more where tests failed.",
         "Tests count in the pipeline's final state; how long each took is not read.",
         "A child pipeline is a build of its own, beside its parent; trigger jobs are not read.",
         "A file without jobs tells one attempt of a pipeline; a delivery tells no creation of a deployment.",
@@ -252,10 +253,14 @@ class _Reading:
     memory: _Memory
     project: str
     gaps: list[Gap]
+    lists: Lists = field(init=False)
     seen: set[tuple[str, str]] = field(default_factory=set)
-    shown: set[str] = field(default_factory=set)
-    hidden: set[str] = field(default_factory=set)
-    """The lists that the project shows, and those that it does not."""
+    children: bool | None = None
+    """Whether it has child pipelines; None until it was asked."""
+
+    def __post_init__(self) -> None:
+        name, walks = self.config.common.name, self.memory.walks
+        self.lists = Lists(self.client, self.pull, self.project, name, walks, self.gaps)
 
     def pages(self) -> Iterator[Page]:
         start = self.pull.since
@@ -274,8 +279,8 @@ class _Reading:
         yield Page(findings=self._hidden())
 
     def _hidden(self) -> tuple[Finding, ...]:
-        lists = sorted(self.hidden & {"pipelines", "deployments", "releases"})
-        if lists and not self.shown:
+        lists = sorted(self.lists.hidden & {"pipelines", "deployments", "releases"})
+        if lists and not self.lists.shown:
             raise SourceRefused(
                 f'{self.config.common.name} may not see {" and ".join(lists)} of "{self.project}"; give its token the '
                 "scope read_api and the role Reporter."
@@ -283,87 +288,161 @@ class _Reading:
         reason = "is switched off, or not for the role of this token: it is left out"
         return tuple(Finding("remark", f"{one} {reason}", self.project) for one in lists)
 
-    def _get(self, path: str, params: Sequence[tuple[str, object]] = (), accept: Sequence[int] = (200,)) -> Reply:
-        asked = [(name, str(value)) for name, value in params]
-        whole = f"projects/{quote(self.project, safe='')}" + (f"/{path}" if path else "")
-        return self.client.get(whole, asked, accept=accept)
-
     def _objects(self) -> Objects:
         return Objects(self.config, self.project, self.pull.until)
 
     # pipelines
 
     def _pipelines(self, what: str, start: int, only: list[tuple[str, object]]) -> Iterator[Page]:
-        for rows in self._changed("pipelines", what, start, only):
-            objects = self._objects()
+        """Pipelines with their jobs and tests; where many changed, they are listed first and their jobs read together.
+
+        Where jobs are counted they are asked for by pipeline: the project's list leaves out those that wait for others.
+        """
+        listed = self.lists.changed("pipelines", what, start, only)
+        if self.config.builds == "jobs":
+            for rows in listed:
+                yield from self._each(self._fresh(rows, what))
+            return
+        objects = self._objects()
+        for rows in listed:
+            fresh = self._fresh(rows, what)
+            objects.pipelines |= fresh.pipelines
+            objects.take(fresh)
+        finished = [key for key, one in objects.pipelines.items() if objects.meaning(one.status) in ("good", "bad")]
+        if len(finished) >= MANY:
+            yield from self._together(what, {key: objects.pipelines.pop(key) for key in finished})
+        yield from self._each(objects)
+        self.memory.walks.pop(self._told_place(what), None)
+
+    def _fresh(self, rows: Sequence[Raw], what: str) -> Objects:
+        """The pipelines of some rows that are new or changed, as they were listed."""
+        objects = self._objects()
+        until, bound = self.memory.walks.get(self._told_place(what), [0, 0])
+        for raw in rows:
+            key = objects.guarded(partial(objects.pipeline, raw))
+            if key is None:
+                continue
+            self.seen.add(("build", key))
+            one = objects.pipelines[key]
+            over = objects.meaning(one.status) in ("good", "bad")
+            before = over and bound < one.created and at(raw, "updated_at", until) < until  # a cut pull told it
+            if before or one.created < self.memory.floor or self.memory.known.get(key) == one.revision:
+                del objects.pipelines[key]  # its events stand as they are
+        return objects
+
+    def _told_place(self, what: str) -> str:
+        return f"{self.project} {what} by jobs"
+
+    def _together(self, what: str, wanted: dict[str, Pipeline]) -> Iterator[Page]:
+        """Pipelines whose jobs the project's list tells, newest first; what it does not tell is asked for by itself."""
+        created = {key: one.created for key, one in wanted.items()}
+        for found in together(self._all_jobs(len(wanted)), created):
+            for begin in range(0, len(found), PER_PAGE):
+                some = list(found)[begin : begin + PER_PAGE]
+                objects = self._objects()
+                objects.pipelines |= {key: wanted.pop(key) for key in some}
+                yield from self._each(objects, {key: found[key] for key in some if found[key]})
+                # Older ones are still to come; the newest may yet be summed up.
+                bound = min(created[key] for key in some)
+                self.memory.walks[self._told_place(what)] = [self.pull.until - SETTLED, bound]
+        objects = self._objects()
+        objects.pipelines |= wanted
+        yield from self._each(objects)
+
+    def _all_jobs(self, wanted: int) -> Iterator[list[Raw]]:
+        """The pages of all jobs of the project, those that were tried again too, newest first; as far as it answers."""
+        params = [("pagination", "keyset"), ("order_by", "id"), ("sort", "desc"), ("per_page", str(PER_PAGE))]
+        reply = self.lists.get("jobs", params, accept=(200, 400, 403, 404, 405))
+        walked: set[str] = set()
+        while reply.status == 200:
+            yield rows_of(reply)
+            self.pull.progress(f"{self.project}: jobs of {wanted:,} pipelines", None)
+            more = next_link(reply)
+            if more is None or more in walked:
+                return
+            walked.add(more)
+            reply = self.client.get(more, accept=(200, 400, 403, 404, 405))
+
+    def _each(self, objects: Objects, jobs: Mapping[str, list[Raw]] | None = None) -> Iterator[Page]:
+        """The pages of some pipelines, with their jobs where these are known already."""
+        keys = list(objects.pipelines)
+        for begin in range(0, max(1, len(keys)), PER_PAGE):
+            part = self._objects()
+            part.pipelines |= {key: objects.pipelines[key] for key in keys[begin : begin + PER_PAGE]}
             pieces: list[Page] = []
             tested: list[Event] = []
-            for raw in rows:
-                self._pipeline(raw, objects, pieces, tested)
-            yield Page([*objects.events(), *tested], self.memory.plain(), findings=objects.findings(self.project))
+            for key in keys[begin : begin + PER_PAGE]:
+                self._pipeline(key, (jobs or {}).get(key), part, pieces, tested)
+            if begin == 0:
+                part.take(objects)
+            yield Page([*part.events(), *tested], self.memory.plain(), findings=part.findings(self.project))
             yield from pieces
 
-    def _pipeline(self, raw: Raw, objects: Objects, pieces: list[Page], tested: list[Event]) -> None:
-        """A pipeline as it was listed and, where it changed, its jobs and tests."""
-        key = objects.guarded(partial(objects.pipeline, raw))
-        if key is None:
-            return
-        self.seen.add(("build", key))
+    def _pipeline(
+        self, key: str, jobs: list[Raw] | None, objects: Objects, pieces: list[Page], tested: list[Event]
+    ) -> None:  # fmt: skip
+        """The jobs and tests of a pipeline."""
         pipeline = objects.pipelines[key]
-        if pipeline.created < self.memory.floor:
-            del objects.pipelines[key]
-            return
-        if self.memory.known.get(key) == pipeline.revision:
-            del objects.pipelines[key]  # its events stand as they are
-            return
         # A skipped pipeline ran nothing, so there is nothing to ask for.
-        if pipeline.status != "skipped" and not self._jobs(key, objects):
-            return
+        if pipeline.status != "skipped":
+            jobs = self._jobs(key, objects) if jobs is None else jobs
+            if jobs is None:
+                return
+            for raw in jobs:
+                objects.guarded(partial(objects.job, raw, key))
+            objects.whole.add(key)
         finished = objects.meaning(pipeline.status) in ("good", "bad")
-        told = not (self.config.tests and finished) or self._tests(key, objects, pieces, tested)
+        told = not (self.config.tests and finished) or self._tests(key, jobs or [], objects, pieces, tested)
         # GitLab sums a report up some moments after the pipeline ended: none yet may be one at the next pull.
-        if told or _at(raw, "updated_at", 0) < self.pull.until - SETTLED:
+        if told or pipeline.revision // 4 < self.pull.until - SETTLED:
             self.memory.known[key] = pipeline.revision
 
-    def _jobs(self, key: str, objects: Objects) -> bool:
-        """Reads all jobs of a pipeline, retried ones too; False where it is gone."""
-        path = f"pipelines/{key}/jobs"
-        rows = self._listed(path, [("include_retried", "true")])
+    def _jobs(self, key: str, objects: Objects) -> list[Raw] | None:
+        """All jobs of a pipeline, retried ones too; None where it is gone."""
+        rows = self.lists.listed(f"pipelines/{key}/jobs", [("include_retried", "true")])
         if rows is None:
             objects.remark("a pipeline vanished while it was read")
             del objects.pipelines[key]
-            return False
-        for raw in rows:
-            objects.guarded(partial(objects.job, raw, key))
-        objects.whole.add(key)
-        return True
+        return rows
 
-    def _tests(self, key: str, objects: Objects, pieces: list[Page], tested: list[Event]) -> bool:
-        """Reads the test report of a pipeline; False where there is none."""
-        reply = self._get(f"pipelines/{key}/test_report_summary", accept=(200, 403, 404))
+    def _tests(
+        self, key: str, jobs: Sequence[Raw], objects: Objects, pieces: list[Page], tested: list[Event]
+    ) -> bool:  # fmt: skip
+        """Reads the test report of a pipeline, if it may have one; False where there is none."""
+        if not may_report(jobs, self.pull.until) and not self._has_children():
+            return True
+        reply = self.lists.get(f"pipelines/{key}/test_report_summary", accept=(200, 403, 404))
         if reply.status != 200:
             return False
-        report: Report | None = objects.guarded(partial(report_of, _object(reply)))
+        report: Report | None = objects.guarded(partial(report_of, object_in(reply)))
         if report is None or not report.suites:
             return False
         if report.ratio.good < report.ratio.total:
-            whole = self._get(f"pipelines/{key}/test_report", accept=(200, 403, 404))
+            whole = self.lists.get(f"pipelines/{key}/test_report", accept=(200, 403, 404))
             if whole.status == 200:
-                report = objects.guarded(partial(report_of, _object(whole))) or report
+                report = objects.guarded(partial(report_of, object_in(whole))) or report
         pipeline = objects.pipelines[key]
         where = labels_of({"project": pipeline.project, "ref": pipeline.ref})
         pieces.append(piece(report, key, pipeline.created, where))
         tested += runs(report, _last_attempt(pipeline, objects))
         return True
 
+    def _has_children(self) -> bool:
+        """Whether the project has child pipelines: the report of their parent may hold theirs."""
+        if self.children is None:
+            asked = [("source", "parent_pipeline"), ("per_page", 1)]
+            reply = self.lists.get("pipelines", asked, accept=(200, 403, 404))
+            self.children = reply.status != 200 or bool(rows_of(reply))
+        return self.children
+
     # deployments and releases
 
     def _deployments(self, start: int) -> Iterator[Page]:
-        for rows in self._changed("deployments", "deployments", start, []):
+        for rows in self.lists.changed("deployments", "deployments", start, []):
             objects = self._objects()
             for raw in rows:
                 self.seen.add(("deployment", str(raw.get("id"))))
-                if _at(raw, "created_at", self.memory.floor) >= self.memory.floor:
+                if at(raw, "created_at", self.memory.floor) >= self.memory.floor:
                     objects.guarded(partial(objects.deployment, raw))
             yield Page(objects.events(), self.memory.plain(), findings=objects.findings(self.project))
 
@@ -372,9 +451,9 @@ class _Reading:
         objects = self._objects()
         order = [("order_by", "released_at"), ("sort", "desc")]
         whole = self.pull.first or self.pull.sweep
-        rows = self._listed("releases", order, None if whole else start)
+        rows = self.lists.listed("releases", order, None if whole else start)
         for raw in rows or ():
-            if _at(raw, "released_at", start) >= (self.memory.floor if whole else start):
+            if at(raw, "released_at", start) >= (self.memory.floor if whole else start):
                 objects.guarded(partial(objects.release, raw))
         return Page(objects.events(), self.memory.plain(), findings=objects.findings(self.project))
 
@@ -388,141 +467,13 @@ class _Reading:
             named = dict(event.labels).get("project", self.project)
             if kind is None or not key.isdecimal() or (event.kind, key) in self.seen or named != self.project:
                 continue
-            if self._get(f"{kind}/{key}", accept=(200, 404)).status == 404:
+            if self.lists.get(f"{kind}/{key}", accept=(200, 404)).status == 404:
                 objects.remark(f"an open {event.kind} is no longer there and is excluded")
                 gone.append(replace(event, outcome="excluded"))
         return Page(gone, findings=objects.findings(self.project))
-
-    # lists
-
-    def _changed(
-        self, path: str, what: str, start: int, only: list[tuple[str, object]]
-    ) -> Iterator[list[Raw]]:  # fmt: skip
-        """The rows that changed in [start, until), oldest change first; a list that lacks some is read once more."""
-        place = f"{self.project} {what}"
-        begun = self.memory.walks.get(place)
-        begin = begun[1] if begun and begun[0] <= start < begun[1] else start
-        known: dict[str, str] = {}
-        for _ in range(2):
-            total: int | None = None
-            for number, (reply, rows, cursor) in enumerate(self._walked(path, begin, only)):
-                total = _total(reply) if number == 0 else total
-                fresh = {_key(raw): raw for raw in rows if known.get(_key(raw)) != _word(raw)}
-                known.update((_key(raw), _word(raw)) for raw in rows)
-                self.memory.walks[place] = [start, cursor]
-                share = (cursor - start) / max(1, self.pull.until - start)
-                self.pull.progress(f"{place} until {times.text(cursor)}", min(1.0, max(0.0, share)))
-                yield [raw for raw in fresh.values() if _at(raw, "updated_at", 0) < self.pull.until]
-            if total is None or len(known) >= total:
-                break
-        else:
-            reason = f"GitLab says {total} {what} and lists {len(known)}"
-            self.gaps.append(Gap(max(start, self.pull.since), self.pull.until, reason))
-        self.memory.walks.pop(place, None)
-
-    def _walked(
-        self, path: str, begin: int, only: list[tuple[str, object]]
-    ) -> Iterator[tuple[Reply, list[Raw], int]]:  # fmt: skip
-        """(reply, rows, read up to): each page asks for what changed since the last row of the one before."""
-        cursor, page = begin, 1
-        seen: set[tuple[str, str]] = set()
-        while True:
-            asked: list[tuple[str, object]] = [
-                ("updated_after", times.text(max(0, cursor - 1))),
-                ("order_by", "updated_at"),
-                ("sort", "asc"),
-                ("per_page", PER_PAGE),
-                *([("page", page)] if page > 1 else []),
-                *only,
-            ]
-            reply = self._get(path, asked, accept=(200, 403, 404))
-            if reply.status != 200:
-                self._not_shown(path, reply)
-                return
-            self.shown.add(path)
-            rows = _rows(reply)
-            more = next_link(reply) is not None or len(rows) >= PER_PAGE
-            last = max((_at(raw, "updated_at", cursor) for raw in rows), default=cursor)
-            fresh = {(_key(raw), _word(raw)) for raw in rows} - seen
-            seen = {(_key(raw), _word(raw)) for raw in rows} | (seen if last <= cursor else set())
-            cursor, page = (last, 1) if last > cursor else (cursor, page + 1)
-            yield reply, rows, cursor
-            if not more or not rows or (page > 2 and not fresh):
-                return
-
-    def _not_shown(self, path: str, reply: Reply) -> None:
-        """What a project does not show: it is not there, or only this part of it is switched off."""
-        if reply.status == 404 and path == "pipelines":
-            raise SourceRefused(
-                f'{self.config.common.name} finds no project "{self.project}"; check projects, and that the token may '
-                "read it."
-            )
-        self.hidden.add(path)
-
-    def _listed(
-        self, path: str, params: Sequence[tuple[str, object]], start: int | None = None
-    ) -> list[Raw] | None:  # fmt: skip
-        """All rows of a list, or those down to `start`; None where it is not there."""
-        found: dict[str, Raw] = {}
-        total: int | None = None
-        for _ in range(2):
-            page, more = 1, True
-            while more:
-                asked = [*params, ("per_page", PER_PAGE), *([("page", page)] if page > 1 else [])]
-                reply = self._get(path, asked, accept=(200, 403, 404))
-                if reply.status != 200:
-                    self._not_shown(path, reply)
-                    return None
-                rows, known = _rows(reply), len(found)
-                total = _total(reply) if page == 1 else total
-                found.update((_key(raw), raw) for raw in rows)
-                oldest = min((_at(raw, "released_at", self.pull.until) for raw in rows), default=0)
-                more = next_link(reply) is not None or len(rows) >= PER_PAGE
-                more = more and bool(rows) and (len(found) > known or page == 1) and (start is None or oldest >= start)
-                page += 1
-            if start is not None or total is None or len(found) >= total:
-                return list(found.values())
-        reason = f"GitLab says {total} rows of {path} and lists {len(found)}"
-        self.gaps.append(Gap(self.pull.since, self.pull.until, reason))
-        return list(found.values())
 
 
 def _last_attempt(pipeline: Any, objects: Objects) -> Event:
     """The newest attempt of a pipeline, whatever is counted as a build: the tests are those of its end."""
     jobs = list(objects.jobs.get(pipeline.key, {}).values())
     return attempts_of(pipeline, jobs, objects.meaning, whole=True)[-1]
-
-
-def _total(reply: Reply) -> int | None:
-    """How many rows there are; above 10,000 GitLab does not say."""
-    said = reply.headers.get("x-total", "")
-    return int(said[:12]) if said.isdecimal() else None
-
-
-def _rows(reply: Reply) -> list[Raw]:
-    data = reply.data
-    if not isinstance(data, list) or not all(isinstance(raw, dict) for raw in data):
-        raise SourceRefused(f"{urlsplit(reply.url).path} is no list of objects; check that url is a GitLab server.")
-    return data
-
-
-def _object(reply: Reply) -> Raw:
-    try:
-        return object_of(reply.data)
-    except Unusable:
-        raise SourceRefused(f"{urlsplit(reply.url).path} is no object; check that url is a GitLab server.") from None
-
-
-def _key(raw: Mapping[str, Any]) -> str:
-    return str(raw.get("id", raw.get("tag_name")))
-
-
-def _word(raw: Raw) -> str:
-    return f"{raw.get('updated_at')} {raw.get('status')}"
-
-
-def _at(raw: Raw, name: str, default: int) -> int:
-    try:
-        return time_of(raw, name, default)
-    except Unusable:
-        return default

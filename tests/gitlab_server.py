@@ -37,7 +37,8 @@ class Project:
     totals: int = TOTALS
     before: dict[int, Callable[[], Any]] = field(default_factory=dict)
     """What happens just before the n-th request (from 1) is answered."""
-    jobs_made: int = 0
+    every: list[dict[str, Any]] = field(default_factory=list)
+    """Every try of every job, oldest first."""
 
     @property
     def page(self) -> str:
@@ -68,10 +69,9 @@ class Project:
             status: str = "success", *, queued: float | None = 5.0, stage: str = "test",
             may_fail: bool = False) -> dict[str, Any]:  # fmt: skip
         """A try of a job; the pipeline's last change moves to its end."""
-        self.jobs_made += 1
         of, end = self.pipelines[pipeline], (created if started is None else started + lasted)
         one = {
-            "id": 9000 + self.jobs_made,
+            "id": 9001 + len(self.every),
             "name": name,
             "stage": stage,
             "status": status,
@@ -85,9 +85,10 @@ class Project:
             "user": {"username": "ada"},
             "commit": {"id": of["sha"], "title": "A change"},
             "pipeline": {"id": pipeline, "project_id": 17, "ref": of["ref"], "sha": of["sha"], "status": of["status"]},
-            "web_url": f"{self.page}/jobs/{9000 + self.jobs_made}",
+            "web_url": f"{self.page}/jobs/{9001 + len(self.every)}",
         }
         self.jobs[pipeline].append(one)
+        self.every.append(one)
         self.touch(pipeline, max(end, times.iso(of["updated_at"])))
         return one
 
@@ -193,6 +194,8 @@ class Project:
                 return Answer(_summary(self.reports.get(int(number), [])))
             case ["pipelines", number, "test_report"] if int(number) in self.pipelines:
                 return Answer({"total_count": 0, "test_suites": self.reports.get(int(number), [])})
+            case ["jobs"]:
+                return self._keyset(asked)
             case ["deployments"]:
                 if "updated_after" in query and query.get("order_by") != "updated_at":
                     return Answer({"message": "400 Bad request - `updated_at` filter requires `updated_at` sort"}, 400)
@@ -207,6 +210,22 @@ class Project:
         tries = self.jobs[pipeline]
         newest = {one["name"]: one for one in tries}
         return [one for one in reversed(tries) if retried or newest[one["name"]] is one]
+
+    def _keyset(self, asked: Asked) -> Answer:
+        """The project's jobs, newest first, retried ones too; without those that wait for jobs before them."""
+        query = dict(asked.query)
+        if query.get("pagination") != "keyset" or query.get("sort", "desc") != "desc":
+            return Answer({"error": "Only available with keyset pagination here"}, 405)
+        size, place = min(100, int(query.get("per_page", 20))), int(query.get("cursor", len(self.every)))
+        rows: list[dict[str, Any]] = []
+        while place and len(rows) < size:
+            place -= 1
+            one = self.every[place]
+            if one["status"] != "created" and one["pipeline"]["id"] in self.pipelines:
+                rows.append(one)
+        more = urlencode({**query, "cursor": str(place)})
+        link = f'<http://{asked.headers.get("host", "")}{asked.path}?{more}>; rel="next"'
+        return Answer(rows, headers={"Link": link} if place else {})
 
     def _sorted(self, rows: list[dict[str, Any]], asked: Asked) -> Answer:
         """Rows changed after a time, which they themselves are not; newest id first unless it is asked otherwise."""
