@@ -27,6 +27,8 @@ from tandem.records import Covered, Fact, Finding, Histogram, Page, Ratio, Serie
 
 PAGE = 6 * 3600
 """Seconds of samples that are asked for at once."""
+GENERAL = True
+"""Exposition text is of any system: a connector that knows the system of a file goes before this one in an import."""
 _CHUNK = 20_000
 _SAMPLES = 200
 _IDENTITY = ("job", "service", "app", "namespace")

@@ -63,6 +63,8 @@ def recognise(paths: Sequence[Path], config: Config, given: Given, connector: st
 
 def _owner(item: Item, modules: dict[str, Connector], config: Config, given: Given) -> Recognised:
     readers = [name for name, module in modules.items() if module.recognise(item) or _configured(item, module, config)]
+    if len(readers) > 1:  # who reads a format of many systems leaves a file to who knows its system
+        readers = [name for name in readers if not getattr(modules[name], "GENERAL", False)] or readers
     if not readers:
         return Recognised(item, item.name, refused=_unread(item, modules, given))
     if len(readers) > 1:
