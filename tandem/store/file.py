@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -137,6 +139,12 @@ class Store:
             if len(self._known[1].all) < len(names.series):
                 self._known[1].grow(names.series)
             return self._known[1]
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells this store from any other, also after it was restored somewhere else: twelve hex digits."""
+        row = self.cursor().execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+        return str(row[0]) if row else ""
 
     def version(self) -> int:
         """The highest load committed; 0 for an empty store."""
@@ -348,7 +356,8 @@ def _create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(files("tandem.store").joinpath("schema.sql").read_text(encoding="utf-8"))
     for statement in tables.create_tables():
         connection.execute(statement)
-    connection.execute("INSERT INTO meta VALUES ('version', ?)", [VERSION])
+    made = [("version", VERSION), ("identity", secrets.token_hex(6))]
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", made)
     connection.execute("COMMIT")
 
 

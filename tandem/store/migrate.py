@@ -6,7 +6,7 @@ import duckdb
 
 from tandem.records import DAY, HOUR
 
-VERSION = "3"
+VERSION = "4"
 """Version of the store's tables; an older file is migrated after a copy, a newer one is refused."""
 
 # In version 1 every load wrote into every tier: all that is there lies before the end of its newest day.
@@ -16,12 +16,21 @@ _ALL_CLOSED = (
     f"INSERT INTO closed SELECT unnest([{HOUR}, {DAY}]), ts + {DAY}, 0 FROM (SELECT max(ts) AS ts FROM ({_NEWEST})) "
     "WHERE ts IS NOT NULL"
 )
+_KEPT = (
+    "CREATE TABLE IF NOT EXISTS kept (kind VARCHAR, id VARCHAR, made BIGINT, author VARCHAR, content VARCHAR, "
+    "load_id BIGINT)"
+)
+_IDENTITY = (
+    "INSERT INTO meta SELECT 'identity', left(replace(uuid()::VARCHAR, '-', ''), 12) "
+    "WHERE NOT EXISTS (FROM meta WHERE key = 'identity')"
+)
 STEPS: dict[str, tuple[str, ...]] = {
     "1": (
         "CREATE TABLE IF NOT EXISTS closed (tier INTEGER, until BIGINT, load_id BIGINT)",
         _ALL_CLOSED,
     ),
     "2": ("ALTER TABLE baseline ADD COLUMN IF NOT EXISTS squares HUGEINT",),
+    "3": (_KEPT, _IDENTITY),
 }
 """The statements that lead from each version to the next."""
 

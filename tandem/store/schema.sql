@@ -46,3 +46,7 @@ CREATE TABLE pull (source INTEGER, name VARCHAR, started BIGINT, ended BIGINT, o
                    pages INTEGER, rows BIGINT, load_id BIGINT);
 -- What was not counted, or counted with a remark; `kind` is reject, remark or unmatched.
 CREATE TABLE reject (source INTEGER, pull BIGINT, kind VARCHAR, reason VARCHAR, place VARCHAR, n BIGINT);
+
+-- What people keep beside the numbers: saved answers, moments, reviews. One row per revision, the newest counts;
+-- content is JSON, '' where it was deleted. `load_id` is the load that was shown when it was kept.
+CREATE TABLE kept (kind VARCHAR, id VARCHAR, made BIGINT, author VARCHAR, content VARCHAR, load_id BIGINT);
