@@ -240,6 +240,20 @@ def load_json(item: Item, constants: Callable[[str], Any] | None = None) -> Any:
         raise _no_json(item, error.line) from None
 
 
+def load_yaml(item: Item) -> Any:
+    """The one document of a YAML file; raises SourceRefused without PyYAML and for what is no YAML."""
+    try:
+        import yaml
+    except ImportError:
+        raise SourceRefused(
+            f"{item.name} is YAML, which needs PyYAML: run `pip install 'tandem-health[openslo]'`."
+        ) from None
+    try:
+        return yaml.safe_load(text(item))
+    except (yaml.YAMLError, RecursionError, ValueError):
+        raise SourceRefused(f"{item.name} is no sound YAML; export it again.") from None
+
+
 def documents(item: Item, constants: Callable[[str], Any] | None = None) -> Iterator[Any]:
     """Every JSON document of a file: one, several behind one another, or one per line (read line by line).
 

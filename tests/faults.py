@@ -185,7 +185,8 @@ def _by_key(pages: Sequence[Page]) -> dict[Any, Any]:
 def _key(record: Any) -> Any:
     if isinstance(record, Event):
         return (record.kind, record.key, record.attempt)
-    return (type(record).__name__, record.series, record.ts, getattr(record, "run", ""), getattr(record, "step", 0))
+    at = getattr(record, "ts", 0)  # a baseline has a window instead
+    return (type(record).__name__, record.series, at, getattr(record, "run", ""), getattr(record, "step", 0))
 
 
 def broken(case: Case, fault: Fault, at: int, stays: bool, other: str) -> Route:
