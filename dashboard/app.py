@@ -43,6 +43,9 @@ def main(first: str = "overview") -> None:
     name = next(name for name, page in pages.items() if page == current)
     shown = _view(name, pages)
     frame.links(shown, TITLES)
+    if shown.foreign:
+        frame.elsewhere(shown)
+        return
     DRAWN[name](shown)
 
 

@@ -14,14 +14,18 @@ import streamlit as st
 
 from dashboard import element, reading, text
 from dashboard.blocks.compared import against
+from dashboard.blocks.earlier import earlier, foreign
 from dashboard.blocks.marks import link
 from dashboard.blocks.panel import ignored, notice, section, title_block
 from dashboard.charts.figure import CONFIG, Figure, RawFigure
 from dashboard.charts.zoom import chosen
 from dashboard.reported import answered
-from dashboard.text import hx
+from dashboard.text import hx, md
 from dashboard.view import CUSTOM, RANGES, View, compact, draw, write
+from tandem import saving
+from tandem.saving import Since
 from tandem.shown import Unreadable
+from tandem.store.file import StoreRefused
 
 Answer = TypeVar("Answer")
 TICK = 10
@@ -104,8 +108,7 @@ def notices(view: View) -> None:
     if view.context.trouble:
         said += notice(hx(view.context.trouble, 400))
     if view.as_of is not None:
-        back = link(view.link(view.page, as_of=None), "show them as they are now")
-        said += notice(f"These are the numbers as of load {text.count(view.as_of)}; {back}.")
+        said += earlier(view, _since(view))
     if not view.context.first_done:
         said += notice(
             f"The first collection is running. Numbers appear as sources answer; "
@@ -113,6 +116,23 @@ def notices(view: View) -> None:
         )
     if said:
         element.show(said, f"notices_{view.page}")
+
+
+def _since(view: View) -> Since | None:
+    """What became of a view of an earlier load; the page stands where that cannot be read."""
+    try:
+        return reading.since(view)
+    except reading.UNREADABLE as error:
+        log.warning("what changed since load %s cannot be read: %s", view.as_of, error, exc_info=True)
+        return None
+
+
+def elsewhere(view: View) -> None:
+    """A link that was made over another store: its answer where it is kept here, else that it is not from here."""
+    answer = saving.taken(view.context.store, view.saved) if view.saved else None
+    title = "A saved answer" if answer else "Not from here"
+    element.show(title_block(title, "of another store", ""), "head_elsewhere")
+    element.show(foreign(view, answer), "elsewhere")
 
 
 def ended(view: View, newest: int | None) -> None:
@@ -251,7 +271,23 @@ def _link(view: View) -> None:
     origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
     st.caption("This link shows everybody the same window and the same numbers.")
     st.code(origin + view.link(view.page, **view.fixed(as_of)), language=None, wrap_lines=True)
+    if st.button("Keep this answer", icon=":material/bookmark_add:", width="stretch", key="w_keep"):
+        _keep(view, origin)
     _report(view, as_of)
+
+
+def _keep(view: View, origin: str) -> None:
+    """Keep the numbers that are shown, and name the short link to them."""
+    try:
+        answer = reading.save(view)
+    except (*reading.UNREADABLE, StoreRefused) as error:
+        log.warning("the answer cannot be kept: %s", error, exc_info=True)
+        st.caption(
+            md(str(error) if isinstance(error, Unreadable | StoreRefused) else "It cannot be kept; see the log.")
+        )
+        return
+    st.caption(text.plural(len(answer.figures), "number") + " kept; this link shows them whatever becomes of the data:")
+    st.code(f"{origin}/s/{answer.id}", language=None, wrap_lines=True)
 
 
 def _report(view: View, as_of: int) -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from dashboard import other
 from dashboard.view import View
-from tandem import delivered, report, shown
+from tandem import delivered, report, saving, shown
 from tandem.compared import Comparison
 from tandem.lists import Lists
 
@@ -98,6 +98,33 @@ def delivery(view: View) -> delivered.Delivered:
 
     answer: delivered.Delivered = _kept(_key("delivery", view, *more.values()), view.context.version(), ask)
     return answer
+
+
+def since(view: View) -> saving.Since:
+    """What became of the view of an earlier load, and of its saved answer; raises one of UNREADABLE."""
+    assert view.as_of is not None, "only of a view as of a load"
+    load, question = view.as_of, _question(view)
+
+    def ask() -> saving.Since:
+        return report.since(view.context, view.window, **question, as_of=load, saved=view.saved, now=view.now)
+
+    answer: saving.Since = _kept(_key("since", view, view.saved, *question.values()), view.context.version(), ask)
+    return answer
+
+
+def save(view: View) -> saving.Saved:
+    """Keep what the view shows; raises one of UNREADABLE, StoreRefused where it cannot be kept."""
+    as_of = view.as_of if view.as_of is not None else view.context.version()
+    query = view.query(**view.fixed(as_of))
+    return report.save(
+        view.context, view.page, query, view.window, **_question(view), as_of=as_of, now=view.now
+    )  # fmt: skip
+
+
+def _question(view: View) -> dict[str, str]:
+    """What narrows the numbers of a view."""
+    return {"environment": view.environment, "product": view.product, "component": view.component,
+            "version": view.asked["version"], "segment": view.asked["segment"]}  # fmt: skip
 
 
 def _key(page: str, view: View, *more: Any) -> tuple[Any, ...]:

@@ -9,20 +9,22 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 import uvicorn
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
 
-from tandem import api
+from tandem import api, saving
 
 SCRIPT = Path(__file__).with_name("app.py")
 ROUTES = ("/healthz", "/metrics", "/badge/{name:path}", "/api/v1/{name:path}")
+UNKNOWN = "No answer of that name is kept here: the link may be cut off, or it was made over another store.\n"
 LOCAL = ("127.0.0.1", "localhost", "::1")
 # 'unsafe-inline' styles and blob: modules are how Streamlit shows elements; scripts come from this server only.
 POLICY = (
@@ -77,6 +79,15 @@ class Guarded:
         await self.app(scope, receive, sending)
 
 
+def short(context: Any, name: str) -> Response:
+    """Where the short link of a kept answer leads."""
+    answer = saving.taken(context.store, name)
+    if answer is None:
+        return Response(UNKNOWN, 404, media_type="text/plain")
+    place = "" if answer.page == "overview" else answer.page
+    return RedirectResponse(f"/{place}?{urlencode({**answer.query, 'saved': answer.id})}", 302)
+
+
 def asgi(context: Any, host: str = "127.0.0.1") -> Any:
     """The ASGI app for `context`; Streamlit finds its configuration beside the script, from any working folder."""
 
@@ -86,6 +97,7 @@ def asgi(context: Any, host: str = "127.0.0.1") -> Any:
         return Response(body, status, media_type=kind)
 
     routes = [Route(path, answered, methods=["GET", "POST"]) for path in ROUTES]
+    routes.append(Route("/s/{name}", lambda asked: short(context, asked.path_params["name"]), methods=["GET"]))
     hosts = LOCAL if host in LOCAL else ()
     app = st.App(SCRIPT, routes=routes, middleware=[Middleware(Guarded, hosts=hosts)])
     config.get_config_options(force_reparse=True)

@@ -55,6 +55,12 @@ def _load(given: str) -> int:
     return int(given)
 
 
+def _hexadecimal(given: str) -> str:
+    if len(given) != 12 or set(given) - set("0123456789abcdef"):
+        raise ValueError
+    return given
+
+
 def _switch(given: str) -> bool:
     return {"1": True, "0": False}[given]
 
@@ -89,9 +95,13 @@ SCHEMA: Mapping[str, Rule] = {
     "tab": Rule("", _name),
     "as_of": Rule(None, _load),
     "live": Rule(True, _switch, lambda on: "1" if on else "0"),
+    "store": Rule("", _hexadecimal),
+    "saved": Rule("", _hexadecimal),
 }
 """Only keys that pages honour; on a list of components `tab` is the state it is narrowed to, `selected` the search;
 on the page of one component `tab` is the name of an objective, or the threshold of a model's "what if"."""
+LOOKS = frozenset({"side", "compare", "selected", "tab", "live"})
+"""Keys that show other parts of the same answer."""
 TABS: Mapping[str, tuple[str, ...]] = {"services": STATES, "models": STATES, "compare": ("differences",)}
 """What `tab` may be on a page that lists components."""
 BEGINNINGS: Mapping[str, Mapping[str, Any]] = {
@@ -191,6 +201,21 @@ class View:
         return given
 
     @property
+    def saved(self) -> str:
+        """The id of the saved answer that the link leads to, or ""."""
+        return str(self.asked["saved"])
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the link was made over another store: its loads mean nothing here."""
+        return self.asked["store"] not in ("", self.identity)
+
+    @property
+    def identity(self) -> str:
+        """What tells the store that is shown from any other; "" where there is none."""
+        return str(getattr(getattr(self.context, "store", None), "identity", ""))
+
+    @property
     def relative(self) -> bool:
         """Whether the window moves with the clock."""
         return str(self.asked["to"]) == "now" and self.as_of is None
@@ -219,6 +244,10 @@ class View:
                 left["compare"] = default(page, "compare")
             changes = {**left, **changes}
         kept = {key: one for key, one in self.asked.items() if one != default(self.page, key)} | changes
+        if "saved" not in changes and (page != self.page or set(changes) - LOOKS):
+            kept.pop("saved", None)  # another question than the one whose answer was saved
+        if "store" not in changes and kept.get("as_of") is None:
+            kept.pop("store", None)
         return {key: rule.text(kept[key]) for key, rule in SCHEMA.items()
                 if key in kept and kept[key] != default(page, key)}  # fmt: skip
 
@@ -229,7 +258,8 @@ class View:
 
     def fixed(self, as_of: int) -> dict[str, Any]:
         """The changes that make a link mean the same for everybody, whenever it is opened."""
-        return {"from": compact(self.window.since), "to": compact(self.window.until), "as_of": as_of, "live": False}
+        return {"from": compact(self.window.since), "to": compact(self.window.until), "as_of": as_of, "live": False,
+                "store": self.identity}  # fmt: skip
 
 
 def compact(ts: int) -> str:

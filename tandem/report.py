@@ -18,6 +18,7 @@ from tandem import (
     joint,
     lanes,
     openslo_text,
+    saving,
     segmented,
     shows,
     sided,
@@ -262,6 +263,41 @@ def openslo(context: Context, component: str = "", *, now: int) -> str:
     if not some:
         raise Unreadable("there is no objective to write; add an [[objective]] to tandem.toml, or collect first.")
     return openslo_text.text(some, {name: one.meaning for name, one in context.config.signals.items()})
+
+
+def save(
+    context: Context, page: str, query: Mapping[str, str], window: Window, *, environment: str = "production",
+    product: str = "", component: str = "", version: str = "", segment: str = "", as_of: int | None = None,
+    author: str = "", now: int,
+) -> saving.Saved:  # fmt: skip
+    """Keep what a page shows, so that a short link shows it whatever becomes of the numbers; the saved answer.
+
+    Raises StoreRefused where it cannot be kept.
+    """
+    measures = _measures(context, window, now, as_of, Filters(environment, version, segment))
+    chosen = _chosen(measures.components, product, component)
+    answer = saving.saved(page, query, measures, chosen, now, author)
+    saving.put(context.store, answer)
+    return answer
+
+
+def since(
+    context: Context, window: Window, *, environment: str = "production", product: str = "", component: str = "",
+    version: str = "", segment: str = "", as_of: int, saved: str = "", now: int,
+) -> saving.Since:  # fmt: skip
+    """What late data has changed of a view as of a load, and how its saved answer differs from that load today."""
+    filters = Filters(environment, version, segment)
+    then, newest = (_measures(context, window, now, load, filters) for load in (as_of, None))
+    chosen = _chosen(then.components, product, component)
+    shown, promises = saving.figures(then, chosen)
+    late = (
+        saving.differences(shown, saving.figures(newest, chosen)[0]) if then.reader.as_of < newest.reader.as_of else ()
+    )
+    answer = saving.taken(context.store, saved) if saved else None
+    if answer is None:
+        return saving.Since(late)
+    otherwise = saving.differences(answer.figures, shown)
+    return saving.Since(late, answer, otherwise, saving.reasons(answer, promises, bool(otherwise)))
 
 
 def check(

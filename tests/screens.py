@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tandem import explained, lists, shown, times
+from tandem import explained, lists, saving, shown, times
 from tandem.bins import Quantile
 from tandem.catalog import built_in
 from tandem.delivered import Delivered
@@ -102,7 +102,7 @@ class Fake:
     trouble: str = ""
     present: int = NOW
     pulled: list[tuple[str, ...]] = field(default_factory=list)
-    store: None = None
+    store: Any = field(default_factory=lambda: SimpleNamespace(identity="0" * 12))
 
     @property
     def config(self) -> Any:
@@ -635,6 +635,12 @@ class Engine:
             found = screens_compare.hostile(found, HOSTILE) if self.kind == "hostile" else screens_compare.empty(found)
         return replace(found, newest=self.ended) if self.ended is not None else found
 
+    def since(self, context: Any, window: Window, *, now: int, **asked: Any) -> saving.Since:
+        self.asked.append({"which": "since", "args": (window,), **asked})
+        if self.broken:
+            raise self.broken
+        return saving.Since(())
+
     def delivery(self, context: Any, window: Window, *, now: int, **asked: Any) -> Delivered:
         self.asked.append({"which": "delivery", "args": (window,), **asked})
         if self.broken:
@@ -683,7 +689,7 @@ def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
     owner, api, report = _module("owner"), _module("api"), _module("report")
     more = {} if put is setattr else {"raising": False}
-    for name in ("overview", "sources", "detail", "delivery", "lists", "compare", "environments"):
+    for name in ("overview", "sources", "detail", "delivery", "lists", "compare", "environments", "since"):
         put(report, name, getattr(engine, name), **more)
     put(owner, "current", lambda: fake, **more)
     put(api, "answer", answered, **more)

@@ -271,21 +271,24 @@ def test_the_address_wins_over_what_a_control_remembers(open_page: Open) -> None
 
 def test_a_fixed_window_offers_the_way_back(open_page: Open) -> None:
     test = open_page(from_="20261110T0000Z", to="20261111T0000Z")
-    assert [one.label for one in test.button] == ["Back to live"]
-    test.button[0].click().run()
+    [back] = [one for one in test.button if one.label == "Back to live"]
+    back.click().run()
     assert test.query_params == {}
 
 
 def test_share_is_absolute(open_page: Open) -> None:
     test = open_page(environment="staging")
-    assert test.code[0].value == "/?from=20261119T1800Z&to=20261120T1800Z&environment=staging&as_of=12&live=0"
+    assert (
+        test.code[0].value
+        == f"/?from=20261119T1800Z&to=20261120T1800Z&environment=staging&as_of=12&live=0&store={'0' * 12}"
+    )
 
 
 def test_the_engine_is_asked_what_the_address_says(open_page: Open) -> None:
     engine = Engine()
     open_page("models", engine, component="fraud-score", from_="now-6h", version="v11", segment="country=DE", as_of="7")
-    asked = engine.asked[-1]
-    assert asked["which"] == "detail"
+    asked = next(one for one in engine.asked if one["which"] == "detail")
+    assert [one["which"] for one in engine.asked] == ["detail", "since"]
     assert asked["args"] == ("fraud-score", Window(DAY.until - 6 * 3600, DAY.until))
     assert (asked["version"], asked["segment"], asked["as_of"]) == ("v11", "country=DE", 7)
 

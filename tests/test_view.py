@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import random
+from urllib.parse import parse_qsl, urlencode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,23 +111,47 @@ def test_an_environment_without_production_has_its_own_default() -> None:
 OTHER = {
     "from": "now-6h", "to": "20261120T1500Z", "environment": "staging", "product": "Checkout", "component": "fraud",
     "version": "12", "segment": "country=DE", "side": "model", "compare": "week", "selected": "amount", "tab": "breached",
-    "as_of": 7, "live": False,
+    "as_of": 7, "live": False, "store": "0123456789ab", "saved": "ba9876543210",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("key", list(views.SCHEMA))
 def test_every_key_goes_into_a_link_and_comes_back(key: str) -> None:
     assert OTHER[key] != views.SCHEMA[key].default
-    query = seen().query(**{key: OTHER[key]})
-    assert list(query) == [key]
+    needed = {"as_of": 7} if key == "store" else {}  # a load is one of some store; without it nothing is
+    query = seen().query(**{key: OTHER[key]}, **needed)
+    assert set(query) == {key, *needed}
     again = views.view("services" if key == "tab" else "overview", query, NOW, **KNOWN)
     assert again.asked[key] == OTHER[key]
     assert again.ignored == ()
     assert again.query() == query
 
 
+def test_a_saved_answer_is_left_with_its_question() -> None:
+    fixed = {"from": "20261119T0000Z", "to": "20261120T0000Z", "as_of": 7, "store": "0123456789ab", "live": False}
+    asked = {**fixed, "saved": "ba9876543210"}
+    shown = views.view("overview", seen().query(**asked), NOW, **KNOWN)
+    assert shown.saved == "ba9876543210"
+    assert "saved=" in shown.link("overview", side="model"), "another look at the same answer"
+    for changes in ({"component": "fraud"}, {"from": "now-6h"}, {"environment": "staging"}, {"as_of": 8}):
+        assert "saved=" not in shown.link("overview", **changes)
+    assert "saved=" not in shown.link("delivery")
+    assert "store=" in shown.link("delivery"), "its load is still one of that store"
+    assert "store=" not in shown.link("overview", as_of=None)
+
+
 @pytest.mark.parametrize(
-    ("key", "text"), [("tab", "breached"), ("compare", "year"), ("side", "both"), ("compare", ""), ("selected", "\x00")]
+    ("key", "text"),
+    [
+        ("saved", "0123456789aB"),
+        ("saved", "0" * 13),
+        ("store", ""),
+        ("tab", "breached"),
+        ("compare", "year"),
+        ("side", "both"),
+        ("compare", ""),
+        ("selected", "\x00"),
+    ],
 )
 def test_a_key_that_means_nothing_is_ignored_and_named(key: str, text: str) -> None:
     shown = seen(**{key: text})
@@ -144,3 +171,25 @@ def test_another_component_has_nothing_selected() -> None:
     shown = seen(component="fraud", selected="amount")
     assert shown.link("models", component="checkout-api") == "/models?component=checkout-api"
     assert "selected=amount" in shown.link("models")
+
+
+def test_ten_thousand_broken_links_show_a_page_and_never_more_than_they_may() -> None:
+    dice = random.Random(8)
+    whole = urlencode({key: str(value) for key, value in OTHER.items()})
+    for _ in range(10_000):
+        letters = list(whole)
+        for _ in range(dice.randrange(1, 12)):
+            place = dice.randrange(len(letters))
+            change = dice.choice(("cut", "drop", "swap", "double"))
+            if change == "cut":
+                letters = letters[: place + 1]
+            elif change == "drop" and len(letters) > 1:
+                del letters[place]
+            else:
+                letters[place : place + (change == "swap")] = [dice.choice("%&=+#\x00é\u202e<>'\"0Z-;,./:" + whole)]
+        query = dict(parse_qsl("".join(letters), keep_blank_values=True))
+        shown = views.view("overview", query, NOW, **KNOWN)
+        assert 0 < shown.window.until - shown.window.since <= views.LONGEST
+        assert shown.window.until <= NOW
+        assert shown.environment in KNOWN["environments"]
+        assert set(shown.ignored) <= set(query) | {"environment"}

@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 
 from dashboard import text
@@ -25,6 +24,7 @@ from dashboard.reported.rules import rules
 from dashboard.reported.stilled import stilled
 from dashboard.text import hx
 from tandem import times
+from tandem.saving import product_version
 from tandem.shown import Change, Detail
 
 LARGEST = 2_000_000
@@ -77,10 +77,11 @@ def _head(found: Gathered, places: Mapping[str, str], left: Sequence[str]) -> st
     view, over = found.view, found.overview
     about = ", ".join(part for part in (view.product, view.component) if part) or "everything that is configured"
     said = text.span(view.window.since, view.window.until, view.zone)
+    made = f"made {times.text(found.made)} by Tandem {product_version()}"
     facts = [
         ("Window", f"{times.text(view.window.since)} to {times.text(view.window.until)} ({said})"),
         ("About", f"{about}, {view.environment}"),
-        ("Numbers", f"as of load {text.count(found.as_of)}; made {times.text(found.made)} by Tandem {_version()}"),
+        ("Numbers", f"as of load {text.count(found.as_of)}; {made}"),
         ("Data", f"ends {times.text(over.newest)}" if over.newest is not None else "there is none"),
     ]  # fmt: skip
     if over.late:
@@ -91,13 +92,6 @@ def _head(found: Gathered, places: Mapping[str, str], left: Sequence[str]) -> st
     items = "".join(f'<li><a href="#{place}">{hx(name, 120)}</a></li>' for name, place in places.items())
     lists = f'<dl class="q-facts">{listed}</dl><ul class="q-list">{items}</ul>'
     return f"<header><h1>System and model health</h1>{lists}</header>"
-
-
-def _version() -> str:
-    try:
-        return version("tandem-health")
-    except PackageNotFoundError:  # a working copy that was never installed
-        return "from a working copy"
 
 
 def _state(found: Gathered) -> str:
