@@ -21,6 +21,7 @@ ALL = "(all features)"
 KINDS: dict[Family, str] = {"data": "data drift", "performance": "performance", "estimate": "estimated performance"}
 METHOD: dict[Family, str] = {"performance": "realised", "estimate": "estimate"}
 _COUNTED = ("true_", "false_")
+COUNTS = ("outcome", "labels", "accuracy")
 FEW = "a confusion matrix that is not whole counts of the chunk's labelled rows is left out"
 OLDER = "an older run of a chunk that a newer one was counted for; its counts are left out"
 
@@ -94,8 +95,8 @@ class Teller:
         told = [(made, one) for made, one in line.chunks.values() if one.start < self.pull.until]
         for made, chunk in told:
             yield Page(list(self._samples(line, chunk, counts)))
-            for name, records, content in self._counts(line, chunk) if counts else ():
-                yield from self._slice(name, made, records, content)
+            if counts:
+                yield from self._counted(line, made, chunk)
             judged = [*self._judged(line, chunk)]
             began = self._drifting.begun(f"{line.family}:{line.who}", chunk.start, judged)
             yield from self._begun(line, chunk.start, chunk.end, began)
@@ -112,20 +113,32 @@ class Teller:
         estimated = replace(line.series, stage="estimated")
         for metric in chunk.metrics:
             if line.family == "estimate":
-                yield from _sample(estimated, metric, "value", chunk.start)
-                yield from _sample(line.series, metric, "realized", chunk.start) if counts else ()
+                yield _sample(estimated, metric, "value", chunk.start)
+                if counts and metric.number("realized") is not None:
+                    yield _sample(line.series, metric, "realized", chunk.start)
             else:
-                yield from _sample(line.series, metric, "value", chunk.start)
+                yield _sample(line.series, metric, "value", chunk.start)
 
     # -- counts
 
+    def _counted(self, line: _Line, made: int, chunk: Chunk) -> Iterator[Page]:
+        """What a chunk counts, and an end of what an older run of it counted and this one does not."""
+        told = set()
+        for kind, records, content in self._counts(line, chunk):
+            told.add(kind)
+            yield from self._slice(f"{kind}:{line.who}:{chunk.start}", made, records, content)
+        for kind in COUNTS:
+            name = f"{kind}:{line.who}:{chunk.start}"
+            if kind not in told and self.pull.taken(name) is not None:
+                yield from self._slice(name, made, [], "gone")
+
     def _counts(self, line: _Line, chunk: Chunk) -> Iterator[tuple[str, list[Record], Any]]:
-        """(name, facts, content) of what a chunk counts."""
+        """(kind, facts, content) of what a chunk counts."""
         at = bucket_of(chunk.start)
         if chunk.missing is not None and chunk.n:
             labelled = chunk.n - chunk.missing
             fact = Fact(replace(line.series, signal="label_coverage"), at, Ratio(labelled, chunk.n))
-            yield f"labels:{line.who}:{chunk.start}", [fact], [labelled, chunk.n]
+            yield "labels", [fact], [labelled, chunk.n]
         which = "realized" if line.family == "estimate" else "value"
         cells = cells_of(chunk.metrics, self.config.positive, self.config.negative, which)
         if cells is not None and not _fits(cells, chunk):
@@ -133,7 +146,7 @@ class Teller:
             cells = None
         if cells is not None:
             counted: Record = Fact(replace(line.series, signal="outcome"), at, Confusion(cells))
-            yield f"outcome:{line.who}:{chunk.start}", [counted], sorted(cells.items())
+            yield "outcome", [counted], sorted(cells.items())
         elif self.config.accuracy_signal:
             yield from self._derived(line, chunk, which, at)
 
@@ -148,7 +161,7 @@ class Teller:
             self.said.remark("an accuracy that is no share of the chunk's labelled rows is left out")
             return
         fact = Fact(replace(line.series, signal=self.config.accuracy_signal), at, Ratio(good, total))
-        yield f"accuracy:{line.who}:{chunk.start}", [fact], [good, total]
+        yield "accuracy", [fact], [good, total]
 
     def _slice(self, name: str, made: int, records: Sequence[Record], content: Any) -> Iterator[Page]:
         known = self.pull.taken(name)
@@ -165,12 +178,14 @@ class Teller:
         since, until = min(starts), max(one.end for one in told)
         gone = [start for start in known if since <= start <= until and start not in starts]
         made = max(made for made, _ in line.chunks.values())
+        told_of = {one.series for chunk in told for one in self._samples(line, chunk, counts)}
         for start in gone:
+            yield Page([Sample(series, start, None) for series in sorted(told_of, key=repr)])
             yield from self._begun(line, start, start, [])
-            for kind in ("outcome", "labels", "accuracy"):
+            for kind in COUNTS if counts else ():
                 one = f"{kind}:{line.who}:{start}"
-                if counts and self.pull.taken(one) is not None:
-                    yield Page(slice=Slice(one, f"{made}:gone"))
+                if self.pull.taken(one) is not None:
+                    yield from self._slice(one, made, [], "gone")
         left = json.dumps(sorted({*starts, *(start for start in known if start not in gone)}))
         if left != self.pull.taken(name):
             yield Page(slice=Slice(name, left))
@@ -210,10 +225,9 @@ def _fits(cells: dict[tuple[str, str], int], chunk: Chunk) -> bool:
     return total == chunk.n - chunk.missing if chunk.missing is not None else total <= chunk.n
 
 
-def _sample(series: Series, metric: Metric, which: str, ts: int) -> Iterator[Sample]:
-    value = metric.number(which)
-    if value is not None:
-        yield Sample(replace(series, name=metric.name), ts, value)
+def _sample(series: Series, metric: Metric, which: str, ts: int) -> Sample:
+    """A value; where there is none, what an older run said of the chunk is taken back."""
+    return Sample(replace(series, name=metric.name), ts, metric.number(which))
 
 
 def _hash(content: Any) -> str:

@@ -115,6 +115,14 @@ def covered(store: Store) -> dict[int, tuple[int, int]]:
     return {ts: (int(good), int(total)) for ts, good, total in found.fetchall()}
 
 
+def sampled(store: Store, name: str) -> dict[int, float]:
+    found = store.cursor().execute(
+        "SELECT p.ts, arg_max(p.value, p.load_id) FROM sample p JOIN series s ON s.id = p.series WHERE s.name = ? "
+        "GROUP BY p.ts HAVING arg_max(p.value, p.load_id) <> ''", [name],
+    )  # fmt: skip
+    return {ts: float(value) for ts, value in found.fetchall()}
+
+
 # -- realised
 
 
@@ -190,6 +198,18 @@ def test_a_run_that_cuts_time_into_other_chunks_takes_their_place(store: Store, 
     pull(store, folder, NOW + 300)
     # The first hour lies before the newer run; the third was cut into another chunk.
     assert counted(store) == {T0: 100, T0 + HOUR: 200, T0 + 3 * HOUR: 200}
+    assert sampled(store, "true_positive") == {T0: 40.0, T0 + HOUR: 80.0, T0 + 3 * HOUR: 80.0}
+
+
+def test_what_a_newer_run_no_longer_says_is_taken_back(store: Store, tmp_path: Path) -> None:
+    """Labels that turned out wrong were withdrawn: the chunk has none now."""
+    path = tmp_path / "r.csv"
+    made(path, [(T0, HOUR, matrix(40, 40, 10, 10))], NOW - 900)
+    pull(store, path, NOW)
+    assert (counted(store), sampled(store, "true_positive")) == ({T0: 100}, {T0: 40.0})
+    made(path, [(T0, HOUR, {f"{name}.value": "" for name in CELLS} | {"chunk.targets_missing_rate": 1.0})], NOW - 100)
+    pull(store, path, NOW + 300)
+    assert (counted(store), sampled(store, "true_positive"), covered(store)) == ({}, {}, {T0: (0, 100)})
 
 
 def test_a_chunk_that_grows_is_one_chunk(store: Store, tmp_path: Path) -> None:
