@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from tandem.child import Child
+from tandem.child import Child, Refused
+from tandem.connect import Item
 from tandem.pieces import Where
-from tandem.summarise import values_of
+from tandem.summarise import look, values_of
 from tandem.values import same_classes
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -23,6 +24,29 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "version": ("model_version", "version"),
 }
 NEEDED = ("id", "time", "prediction")
+
+
+def names_in(item: Item) -> list[str]:
+    """The column names of a file, as far as its beginning (or a Parquet footer) tells them."""
+    if item.head.startswith(b"PAR1"):
+        return _names_of_parquet(item)
+    line = item.head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
+    try:
+        text = line.decode("utf-8").strip()
+        if text.startswith("{"):
+            found = json.loads(text)
+            return list(found) if isinstance(found, dict) else []
+    except (ValueError, RecursionError):
+        return []
+    return [name.strip().strip('"') for name in text.split(",")] if "," in text and text[:1] not in "[<#" else []
+
+
+def _names_of_parquet(item: Item) -> list[str]:
+    with Child() as child:
+        try:
+            return list(look(child, item.path).kinds)
+        except Refused:
+            return []
 
 
 def usual(names: Sequence[str]) -> dict[str, str]:

@@ -77,7 +77,11 @@ class Layouts:
                 if seen.get(name, "empty") == "empty":
                     seen[name] = kind
         named = set(self.spec.columns) | {config.label}
-        chosen = config.features if config.features is not None else [name for name in seen if name not in named]
+        chosen = (
+            config.features
+            if config.features is not None
+            else [name for name in seen if name not in named and self.reading.is_feature(name)]
+        )
         found: dict[str, str] = {}
         for name in chosen:
             kind = seen.get(name, "absent")

@@ -136,10 +136,11 @@ class Reading:
         self.findings["reject", f"{one.name} {why}.", one.name] += 1
 
     def _read(self, child: Child, counted: Slices, label_files: list[LogFile]) -> Iterator[Page]:
-        spec = self._spec()
         bodies = counted.bodies
         for one in bodies:
             self._look(child, one)
+        self._decide(child, [one for one in bodies if not one.refused])
+        spec = self._spec()
         join = self._joined(child, spec, [one for one in bodies if not one.refused], label_files)
         good = [one for one in bodies if not one.refused]
         yield from self._schema(good)
@@ -164,6 +165,13 @@ class Reading:
                 continue
             piece = Slice(counted.slice_of(one), ":".join(marks))
             yield from self._piece(child, spec, one, piece, left_out, join.labels[number], join.known[number])
+
+    def _decide(self, child: Child, files: Sequence[LogFile]) -> None:
+        """What only the columns of the files can tell; a file that is not the log's is refused."""
+
+    def is_feature(self, column: str) -> bool:  # noqa: ARG002 (of a plain log all are)
+        """Whether a column that has no other meaning is a feature."""
+        return True
 
     def _schema(self, files: Sequence[LogFile]) -> Iterator[Page]:
         """The columns that changed from file to file."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fnmatch
 import glob
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,12 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 from connectors._prediction_files import SUFFIX, LogFile, below, files_of
-from connectors._prediction_guess import block, missing, task_of, usual
+from connectors._prediction_guess import block, missing, names_in, task_of, usual
 from connectors._prediction_reading import Reading
 from tandem.child import Child, Refused
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Page
-from tandem.summarise import look
 
 LIMITS = (
     "No ids are stored: repeated ids are found among the files that are there.",
@@ -159,30 +157,7 @@ def recognise(item: Item) -> bool:
     """Whether the columns hold something like an id, a time and a prediction."""
     if item.entries or not item.head:
         return False
-    return not missing(usual(_names(item)))
-
-
-def _names(item: Item) -> list[str]:
-    """The column names of a file, as far as its beginning (or a Parquet footer) tells them."""
-    if item.head.startswith(b"PAR1"):
-        return _names_of_parquet(item)
-    line = item.head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
-    try:
-        text = line.decode("utf-8").strip()
-        if text.startswith("{"):
-            found = json.loads(text)
-            return list(found) if isinstance(found, dict) else []
-    except (ValueError, RecursionError):
-        return []
-    return [name.strip().strip('"') for name in text.split(",")] if "," in text and text[:1] not in "[<#" else []
-
-
-def _names_of_parquet(item: Item) -> list[str]:
-    with Child() as child:
-        try:
-            return list(look(child, item.path).kinds)
-        except Refused:
-            return []
+    return not missing(usual(names_in(item)))
 
 
 def configure(item: Item, common: Common) -> Config:
@@ -190,7 +165,7 @@ def configure(item: Item, common: Common) -> Config:
 
     Raises SourceRefused with a [[source]] block to fill in.
     """
-    found = usual(_names(item))
+    found = usual(names_in(item))
     if missing(found) or not common.component:
         raise SourceRefused(guess(item, common))
     with Child() as child:
@@ -216,7 +191,7 @@ def guess(item: Item, common: Common) -> str:
 
     "" where it is no table that could be a log.
     """
-    names = _names(item)
+    names = names_in(item)
     found = usual(names)
     if len(names) < 3 or (missing(found) and not SUFFIX.search(item.path.name)):
         return ""
