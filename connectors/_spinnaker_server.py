@@ -175,9 +175,7 @@ class Reading:
             fresh = [one for one in rows if one.id not in found]
             found.update((one.id, one) for one in rows)
             if len(rows) < SIZE or not fresh or max(one.built for one in rows) < start:
-                return [
-                    one for one in found.values() if start <= one.built < self.pull.until or one.id in self.memory.runs
-                ]
+                return [one for one in found.values() if one.id in self.memory.runs or self._asked(one, start)]
             page += 1
 
     def _unlisted(self) -> list[Execution]:

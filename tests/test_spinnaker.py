@@ -285,6 +285,19 @@ def test_what_was_purged_while_it_went_on_is_excluded(gate: Gate, url: str) -> N
     assert list(reasons(second)) == ["a deployment that went on is no longer there and is excluded"]
 
 
+def test_what_went_on_when_the_state_was_lost_is_asked_for_by_its_id(gate: Gate, url: str) -> None:
+    one, by_hand = gate.pipeline(NOW - 9000), gate.task(NOW - 9000, "Deploy")
+    for of in (one, by_hand):
+        gate.stage(of, "createServerGroup", NOW - 8900)
+    config = configured(url)
+    first = pulled(config)
+    for of in (one, by_hand):
+        gate.end(of.get("execution", of)["stages"][0], NOW + 10)
+        gate.end(of, NOW + 10)
+    lost = again(config, first, NOW + 300, state=None)
+    assert [(e.outcome, e.ended) for e in events(lost)] == 2 * [("good", NOW + 10)]
+
+
 def test_tasks_by_hand_count_unless_they_are_left_out(gate: Gate, url: str) -> None:
     for number in range(150):
         gate.end(gate.task(NOW - 90_000 + number, "Resize"), NOW - 80_000)
@@ -297,8 +310,12 @@ def test_tasks_by_hand_count_unless_they_are_left_out(gate: Gate, url: str) -> N
     assert dict(going.labels)["task"] == going.title == "Rollback Server Group: cart-v041"
     assert paths(gate).count(TASKS) == 2
     gate.end(stage, NOW + 10)
+    gate.stage(one, "cloneServerGroup", NOW + 1, NOW + 9, parent=stage)  # a rollback by a clone is no deployment
     gate.end(one, NOW + 10)
-    assert [(e.outcome, e.ended) for e in events(again(config, first, NOW + 300))] == [("good", NOW + 10)]
+    gate.stage(gate.task(NOW + 310, "Deploy"), "createServerGroup", NOW + 311)
+    second = again(config, first, NOW + 300)
+    assert [(e.kind, e.outcome, e.ended) for e in events(second)] == [("rollback", "good", NOW + 10)]
+    assert [e.ts for e in events(again(config, second, NOW + 600))] == [NOW + 311]
     made = len(gate.asked)
     assert events(pulled(configured(url, tasks=False))) == []
     assert paths(gate, made) == [SEARCH]
@@ -323,7 +340,8 @@ def test_lists_are_read_over_all_their_pages_while_something_is_purged(gate: Gat
 
     with serve(purging) as server:
         found = events(pulled(configured(server.url, tasks=False)))
-    assert len({e.key for e in found}) == 220
+    assert {e.key.partition("/")[0] for e in found} == set(gate.executions)
+    assert len(found) == 220
 
 
 def test_a_second_pull_makes_the_fewest_requests(gate: Gate, url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -362,6 +380,7 @@ def test_losing_the_state_costs_requests_and_changes_nothing(gate: Gate, url: st
 
 def test_what_is_older_than_the_first_pull_stays_out(gate: Gate, url: str) -> None:
     one = gate.deploy(NOW - 5 * DAY, "TERMINAL")
+    gate.stage(gate.task(NOW - 4 * DAY, "Deploy"), "createServerGroup", NOW - 4 * DAY, NOW - 4 * DAY + 9)
     config = configured(url)
     first = pulled(config, since=NOW - 2 * DAY)
     gate.restart(one, 1, NOW + 10)

@@ -1,4 +1,4 @@
-"""Spinnaker's saved answers: what spin prints and Gate answers, with details and without, and what it says of itself."""
+"""Spinnaker's saved answers: what spin prints and Gate answers, with details and without; what it says of itself."""
 
 from __future__ import annotations
 
