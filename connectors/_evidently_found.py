@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from connectors._evidently import Cells, Contents, Head, add_counts, contents_of, counts_in, head_of
-from connectors._fields import YEAR, rows_of, text_of
+from connectors._fields import moment, rows_of, text_of
 from connectors._files import items, load_json
 from connectors._http import Client, TooLarge
 from connectors._said import Said
@@ -54,14 +54,6 @@ class Entry:
     labels: dict[str, str]
     ts: int | None
     read: Callable[[], tuple[Head, Contents]]
-
-
-def time_of(text: str, zone: str | None) -> int:
-    """Epoch seconds of a timestamp; raises ValueError where it is none, and for the years 1 and 1970."""
-    ts = times.iso(text, zone)
-    if ts < YEAR:
-        raise ValueError("a report whose timestamp stands for no time.")
-    return ts
 
 
 def is_report(item: Item) -> bool:
@@ -130,7 +122,7 @@ def _listed(
         return head, contents
 
     try:
-        ts: int | None = time_of(head.timestamp, config.common.timezone)
+        ts: int | None = moment(head.timestamp, config.common.timezone)
     except ValueError as error:
         said.reject(str(error).rstrip("."))
         ts = -1  # before every floor: it is never read

@@ -70,6 +70,25 @@ def time_of(raw: Raw, name: str, default: int | None = None) -> int:
     return default
 
 
+def moment(said: str, zone: str | None) -> int:
+    """Epoch seconds of ISO 8601, in `zone` where it has no offset.
+
+    Raises ValueError where it is no time, with the same sentence for all that lack the same: the years 1 and 1970 are
+    "absent", and nobody needs to read of each time that it has no offset.
+    """
+    if zone is None:
+        try:
+            ts = times.iso(said)
+        except ValueError:
+            times.iso(said, "UTC")
+            raise ValueError("a time has no offset: set a timezone for the source") from None
+    else:
+        ts = times.iso(said, zone)
+    if ts < YEAR:
+        raise ValueError("a time that stands for none, such as the year 1970")
+    return ts
+
+
 def millis_of(raw: Raw, name: str) -> int | None:
     """Epoch seconds of milliseconds since the epoch; the year 1970 and what is no number are "absent"."""
     found = raw.get(name)

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from connectors._fields import YEAR, finite, whole
+from connectors._fields import finite, moment, whole
 from connectors._files import HEAD, lines
-from tandem import times
 from tandem.child import Child, Refused
 from tandem.connect import Item, SourceRefused
 from tandem.summarise.small import table
@@ -169,10 +168,7 @@ def _time(said: Any, zone: str | None) -> int:
     text = said if isinstance(said, str) else ""
     if not text:
         raise ValueError("it says no time; give NannyML the timestamp column")
-    ts = times.iso(text, zone)
-    if ts < YEAR:
-        raise ValueError("its time stands for none")
-    return ts
+    return moment(text, zone)
 
 
 def cells_of(metrics: Iterable[Metric], positive: str, negative: str, which: str) -> dict[tuple[str, str], int] | None:

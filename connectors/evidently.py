@@ -21,9 +21,9 @@ from connectors._evidently_found import (
     is_workspace,
     project_names,
     served,
-    time_of,
 )
 from connectors._evidently_telling import Teller, Told
+from connectors._fields import moment
 from connectors._files import load_json
 from connectors._http import open_client
 from connectors._said import Said
@@ -195,7 +195,7 @@ def _time(entry: Entry, config: Config, said: Said) -> int | None:
         return entry.ts
     try:
         head, _ = entry.read()
-        return time_of(head.timestamp, config.common.timezone)
+        return moment(head.timestamp, config.common.timezone)
     except ValueError as error:
         said.reject(_reason(error))
         return None

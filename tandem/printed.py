@@ -135,7 +135,7 @@ def _parts(answers: Sequence[Mapping[str, Any]]) -> str:
     said = ""
     quality = {name: value for name, value in (answers[0]["quality"] or {}).items() if value is not None}
     if quality.get("predictions") or quality.get("labels"):
-        said += "\n" + table(("quality", ""), [(name, _plain(value)) for name, value in quality.items()])
+        said += "\n" + table(("quality", "", "interval"), _measures(quality))
     said += _promised(answers[0])
     if answers[0]["versions"]:
         rows = [(one["version"], one["created"], ", ".join(one["aliases"])) for one in answers[0]["versions"][-10:]]
@@ -192,6 +192,20 @@ def _of(one: Mapping[str, Any]) -> str:
     if one["unit"] == "per day":
         return f"{one['n']} in {one['days']:.4g} days, on {one['days_with']} of {one['days_of']}"
     return f"{one['k']} of {one['n']}"
+
+
+def _measures(quality: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The measures with their intervals; lists (classes, segments, calibration) are for --json and the page."""
+    intervals = quality.get("intervals", {})
+    return [
+        (name, _plain(value), _interval(intervals.get(name)))
+        for name, value in quality.items()
+        if not isinstance(value, list) and (not isinstance(value, Mapping) or "value" in value)
+    ]
+
+
+def _interval(found: Mapping[str, Any] | None) -> str:
+    return f"{found['low']:.4g} to {found['high']:.4g} ({found['method']})" if found else ""
 
 
 def _plain(value: Any) -> str:

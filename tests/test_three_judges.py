@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from tandem import collect, report
+from tandem import collect, printed, report
 from tandem.config import load
 from tandem.records import DAY, HOUR
 from tandem.shown import Window
@@ -141,7 +141,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         window = Window(BEGIN, BEGIN + DAYS * DAY)
         detail = report.detail(context, "fraud", window, now=NOW)  # type: ignore[arg-type]
         shown = report.show(context, "fraud", window, now=NOW)  # type: ignore[arg-type]
-        yield SimpleNamespace(whose=detail.whose, rows=mine, signals={one["signal"]: one for one in shown["signals"]})
+        signals = {one["signal"]: one for one in shown["signals"]}
+        yield SimpleNamespace(whose=detail.whose, rows=mine, signals=signals, printed=printed.shown([shown]))
 
 
 def test_one_source_counts_and_the_others_agree_with_it_exactly(judged: Any) -> None:
@@ -178,3 +179,10 @@ def test_validations_and_coverage_have_their_own_signals(judged: Any) -> None:
     coverage = judged.signals["label_coverage"]
     assert (coverage["good"], coverage["total"]) == (judged.rows.day.size,) * 2
     assert coverage["source"] == "log"
+
+
+def test_the_terminal_shows_measures_with_their_intervals(judged: Any) -> None:
+    right, total = int((judged.rows.label == judged.rows.predicted).sum()), judged.rows.day.size
+    line = next(line for line in judged.printed.splitlines() if line.startswith("accuracy "))
+    assert f"{right / total:.6g}" in line
+    assert "Wilson, 95 %" in line
