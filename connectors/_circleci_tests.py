@@ -74,7 +74,7 @@ def with_tests(runs: Sequence[Run], jobs: Jobs, words: Words) -> dict[int, Job]:
 def pieces(
     pipeline: Pipeline, runs: Sequence[Run], jobs: Jobs, tests: Mapping[int, Tested], words: Words
 ) -> tuple[list[Event], Page | None]:
-    """The runs of tests in all attempts of one workflow, and how its tests ended in the newest that was decided."""
+    """The runs of tests in all attempts of one workflow, and how each of its tests ended."""
     decided = [run for run in runs if words.stands(run) in ("good", "bad") and run.id in jobs]
     if not decided:
         return [], None
@@ -109,18 +109,22 @@ def _runs(pipeline: Pipeline, run: Run, job: Job, tested: Tested, words: Words) 
 
 
 def _piece(key: str, ts: int, labels: Labels, ends: Sequence[Mapping[str, Tested]]) -> Page:
-    """What became of every test of a workflow, and of how many on the same commit both were seen, as one piece."""
-    ran = good = flaky = 0
-    for job, tested in ends[-1].items():
-        before = [end[job].results for end in ends[:-1] if job in end]
-        for test, result in tested.results.items():
-            if result == "skipped":
-                continue
-            ran += 1
-            good += result != "failed"
-            again = result == "passed" and any(one.get(test) in ("failed", "flaky") for one in before)
-            flaky += result == "flaky" or again
-    return counted(f"circleci:tests:{key}", ts, labels, Ratio(good, ran), Ratio(ran - flaky, ran))
+    """The newest result of every test of a workflow, and of how many on the same commit both were seen, as one piece.
+
+    A re-run may run only the tests that had failed: what it does not tell stands as it was.
+    """
+    last: dict[tuple[str, Test], Result] = {}
+    seen: dict[Result, set[tuple[str, Test]]] = {"passed": set(), "failed": set(), "flaky": set(), "skipped": set()}
+    for end in ends:
+        for job, tested in end.items():
+            for test, result in tested.results.items():
+                seen[result].add((job, test))
+                if result != "skipped" or (job, test) not in last:
+                    last[job, test] = result
+    ran = [result for result in last.values() if result != "skipped"]
+    good = sum(result != "failed" for result in ran)
+    both = len(seen["flaky"] | (seen["passed"] & seen["failed"]))
+    return counted(f"circleci:tests:{key}", ts, labels, Ratio(good, len(ran)), Ratio(len(ran) - both, len(ran)))
 
 
 def counted(name: str, ts: int, labels: Labels, passed: Ratio, steady: Ratio) -> Page:

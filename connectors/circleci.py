@@ -62,7 +62,7 @@ ABOUT = About(
         "An approval was given at the latest when the first job after it began; CircleCI does not say it itself.",
         "A pipeline whose configuration is wrong runs no workflow and is a build that failed.",
         "A changed workflow costs a request for its jobs and one for each job's tests; test_jobs chooses the jobs.",
-        "Tests count as the newest attempt left them; one that failed in an attempt before it and passed is flaky.",
+        "Each test counts as it came out last in any attempt; one that both failed and passed in a pipeline is flaky.",
         "Insights lag up to a day and forget after 90 days: they are samples, and never count.",
     ),
     status=STATUS,
