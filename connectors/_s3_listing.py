@@ -22,6 +22,8 @@ from defusedxml.ElementTree import fromstring
 from connectors._http import Client, Reply
 from tandem.connect import SourceDown, SourceRefused
 
+PAGE = 1000
+"""Objects of a page; S3 gives no more at once."""
 LATELY = 3 * 3600
 """Seconds before the newest object within which everything is listed again."""
 ACCEPT = (200, 206, 301, 304, 400, 403, 404, 412, 416)
@@ -50,7 +52,7 @@ class Bucket:
 
     def listed(self, prefix: str, after: str) -> Iterator[Stored]:
         """The objects whose keys begin with `prefix` and come after `after`; raises SourceDown and SourceRefused."""
-        given = {"list-type": "2", "encoding-type": "url", "max-keys": "1000", "prefix": prefix}
+        given = {"list-type": "2", "encoding-type": "url", "max-keys": str(PAGE), "prefix": prefix}
         token, seen = "", set()
         while True:
             more = {"continuation-token": token} if token else {"start-after": after} if after else {}

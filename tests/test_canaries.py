@@ -12,15 +12,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from connectors import elasticsearch, evidently, newrelic
+from connectors import elasticsearch, evidently, newrelic, s3
 from tandem import collect
 from tandem.config import Source
 from tandem.store.backup import export
 from tandem.store.file import open_store
-from tests import faults_elasticsearch, faults_evidently, faults_newrelic
+from tests import faults_elasticsearch, faults_evidently, faults_newrelic, faults_s3
 from tests.elastic_server import Elastic
 from tests.evidently_server import Evidently, checked, drift
-from tests.faults import TOKEN, TOKEN_ENV, virtual
+from tests.faults import START, TOKEN, TOKEN_ENV, virtual
 from tests.newrelic_server import NewRelic
 from tests.replay import Answer, Asked, serve
 
@@ -49,6 +49,12 @@ def drifting() -> tuple[Callable[[Asked], Answer], Any, Any]:
     return server.answer, evidently, faults_evidently.config
 
 
+def stored() -> tuple[Callable[[Asked], Answer], Any, Any]:
+    server = faults_s3.bucket()
+    server.now = lambda: START
+    return server.answer, s3, faults_s3.config
+
+
 ECHOES: dict[str, Callable[[Asked], Answer]] = {
     "401": lambda asked: Answer({"error": {"reason": f"unable to authenticate {TOKEN}"}}, 401),
     "400": lambda asked: Answer({"error": {"type": "x", "reason": f"no {asked.headers}"}}, 400),
@@ -60,7 +66,7 @@ ECHOES: dict[str, Callable[[Asked], Answer]] = {
 }
 
 
-@pytest.mark.parametrize("build", [elastic, relic, drifting])
+@pytest.mark.parametrize("build", [elastic, relic, drifting, stored])
 def test_a_planted_token_is_found_nowhere(
     build: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
