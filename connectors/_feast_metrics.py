@@ -74,7 +74,7 @@ class Metrics:
                 grouped.setdefault((self.series(one), isinstance(told, Histogram)), []).append(told)
         records: list[Record] = []
         for (series, texts), some in grouped.items():
-            learn: Any = self.bins.learn_categories if texts else self.bins.learn
+            learn: Any = self.bins.learn_texts if texts else self.bins.learn
             made = learn(series, some, found[0].day, until)
             records += [made] if made is not None else []
         return records

@@ -134,7 +134,7 @@ def of_quantiles(n: int, quantiles: Sequence[tuple[float, float]], error: float 
     return Sketch(n, values, below, upto, most, least, error)
 
 
-def of_buckets(buckets: Sequence[tuple[float, float, float]], error: float = 0.0) -> Sketch:
+def of_buckets(buckets: Sequence[tuple[float, float, float]], error: float = 0.0, n: int | None = None) -> Sketch:
     """From (lower, upper, count) of neighbouring buckets, each with its lower end and the last with both.
 
     Raises Contradiction.
@@ -149,7 +149,7 @@ def of_buckets(buckets: Sequence[tuple[float, float, float]], error: float = 0.0
     shares = np.concatenate([[0.0], np.cumsum(counts) / count])
     values, first, several = np.unique(edges, return_index=True, return_counts=True)
     below, upto = shares[first], shares[first + several - 1]
-    return Sketch(round(count), values, below, upto, below, upto, error)
+    return Sketch(round(count) if n is None else n, values, below, upto, below, upto, error)
 
 
 def of_items(n: int, items: Sequence[tuple[float, float]], error: float) -> Sketch:
@@ -268,9 +268,7 @@ class Rebinning:
             return None
         return Baseline(replace(series, version="", segment="", stage="production"), onto(whole, layout), since, until)
 
-    def learn_categories(
-        self, series: Series, histograms: Sequence[Histogram], since: int, until: int
-    ) -> Baseline | None:
+    def learn_texts(self, series: Series, histograms: Sequence[Histogram], since: int, until: int) -> Baseline | None:
         """The reference of a feature that has none and holds texts, once there are enough of them."""
         key = self._key(series)
         if not histograms or not key[0] or self.pull.layout(*key) is not None:

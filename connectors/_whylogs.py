@@ -16,6 +16,7 @@ from typing import Any
 from connectors._fields import Unusable
 from connectors._files import lines
 from connectors._json import BadJson, BrokenJson, strict
+from connectors._profiled import Column
 from connectors._sketched import Contradiction, Sketch, of_items, of_quantiles, of_shares
 from tandem.connect import Item, SourceRefused
 from tandem.values import normal
@@ -35,18 +36,6 @@ _TEXT = r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
 _ITEM = re.compile(rf"FrequentItem\(value={_TEXT}, est=([0-9.e+]+), upper=([0-9.e+]+), lower=([0-9.e+]+)\)")
 _OLD = re.compile(rb"[\x80-\xff]{0,4}[\x01-\x7f]\x0a[\x80-\xff]{0,4}[\x01-\x7f]\x08\x01\x10")
 _YEAR_MS = 365 * 86_400_000
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a profile: `n` rows, those without a usable value, and how the others lie."""
-
-    name: str
-    n: int
-    missing: int
-    numbers: Sketch | None = None
-    categories: Mapping[str, int] | None = None
-    other: int = 0
 
 
 @dataclass(frozen=True)

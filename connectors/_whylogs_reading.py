@@ -6,28 +6,24 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from connectors import _whylogs
 from connectors._fields import Unusable
 from connectors._files import text
+from connectors._profiled import Profiling, Table
 from connectors._said import Said
-from connectors._sketched import REFERENCE, Rebinning, categories
-from connectors._whylogs import Column, Profile, documents_of, is_binary, is_told, is_views, of_csv, of_told
+from connectors._whylogs import Profile, documents_of, is_binary, is_told, is_views, of_csv, of_told
 from tandem import times
 from tandem.connect import Item, Pull, SourceRefused
 from tandem.records import (
-    HOUR,
-    Baseline,
     Confusion,
     Fact,
     Finding,
-    Histogram,
+    Labels,
     Moments,
     Page,
-    Ratio,
     Record,
     Series,
     Slice,
@@ -79,29 +75,30 @@ class Reading:
     pull: Pull
     alone: bool = False
     said: Said = field(init=False)
-    bins: Rebinning = field(init=False)
+    profiling: Profiling = field(init=False)
     seen: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.said = Said(self.config)
-        self.bins = Rebinning(self.pull, self.said, self.config.common)
+        config = self.config
+        self.profiling = Profiling(self.pull, self.said, config.common, config.features, config.prediction)
 
     def pages(self, found: Iterable[Item]) -> Iterator[Page]:
         """All pages of the pull."""
         state = self.pull.state if isinstance(self.pull.state, dict) else {}
         known = {} if state.get("provisional") else dict(state.get("seen") or {})
         some = self._chosen(sorted(self._profiles(found, known), key=lambda one: (one.profile.ts, one.digest)))
-        references = self._references(some)
+        references = self.profiling.references(self._table(one) for one in some)
         if references:
             yield Page(references)
         for one in some:
             page = self._page(one)
             if page is not None:
                 yield page
-        self.bins.remark()
+        self.profiling.bins.remark()
         self.seen = dict(list((known | self.seen).items())[-SEEN:])
-        provisional = self.bins.provisional or bool(state.get("provisional") and not some)
+        provisional = self.profiling.bins.provisional or bool(state.get("provisional") and not some)
         left = None if self.alone else {"seen": self.seen, "provisional": provisional}
         yield Page(state=left, findings=(*self.findings, *self.said.findings(self.config.common.name)))
 
@@ -234,50 +231,15 @@ class Reading:
             return f"profile:{one.dataset}:{one.digest}"
         return f"profile:{one.dataset}:{one.profile.ts}"
 
-    def _columns(self, one: _One) -> Iterator[tuple[Series, Column]]:
-        labels = {key: value for key, value in one.profile.tags.items() if not key.startswith(("whylogs.", "whylabs."))}
-        named = labels_of({**labels, "dataset": one.dataset, "file": PurePath(one.item.name).name})
-        for column in one.profile.columns:
-            if column.name == self.config.prediction:
-                yield Series("prediction", named), column
-            elif not self.config.features or any(fnmatchcase(column.name, glob) for glob in self.config.features):
-                yield Series("feature", named, name=column.name), column
-
-    def _references(self, some: Sequence[_One]) -> list[Record]:
-        """Bins and references of the features that have none, from the profiles of the first days."""
-        if not some:
-            return []
-        first = some[0].profile.ts
-        early = [one for one in some if one.profile.ts < first + REFERENCE]
-        grouped: dict[tuple[str, str], list[tuple[Series, Column]]] = {}
-        for one in early:
-            for series, column in self._columns(one):
-                grouped.setdefault((series.signal, series.name), []).append((series, column))
-        until = early[-1].profile.ts // HOUR * HOUR + HOUR
-        found: list[Record] = []
-        for pairs in grouped.values():
-            series = pairs[0][0]
-            sketches = [column.numbers for _, column in pairs if column.numbers is not None]
-            texts = [_texts(column) for _, column in pairs if column.categories is not None]
-            made: Baseline | None
-            if len(sketches) >= len(texts):
-                made = self.bins.learn(series, sketches, first // HOUR * HOUR, until)
-            else:
-                made = self.bins.learn_categories(series, texts, first // HOUR * HOUR, until)
-            found += [made] if made is not None else []
-        return found
+    def _table(self, one: _One) -> Table:
+        own = {key: value for key, value in one.profile.tags.items() if not key.startswith(("whylogs.", "whylabs."))}
+        labels = labels_of({**own, "dataset": one.dataset, "file": PurePath(one.item.name).name})
+        return Table(one.profile.ts, labels, one.profile.columns)
 
     def _page(self, one: _One) -> Page | None:
-        records: list[Record] = []
-        ts, rows, absent = one.profile.ts, 0, []
-        for series, column in self._columns(one):
-            rows = max(rows, column.n)
-            absent.append((series, column))
-            histogram = self._histogram(series, column)
-            if histogram is not None:
-                records.append(Fact(series, bucket_of(ts, HOUR), histogram))
-        records += self._valid(absent, rows, bucket_of(ts))
-        records += self._performance(one, bucket_of(ts))
+        table = self._table(one)
+        records: list[Record] = [*self.profiling.facts(table)]
+        records += self._performance(one, table.labels)
         name, digest = self._name(one), self._digest(one, records)
         taken = self.pull.taken(name)
         if taken is not None and self.config.several == "newest" and _made(taken) > one.profile.made:
@@ -290,27 +252,8 @@ class Reading:
         said = repr([record for record in records if isinstance(record, Fact)])
         return f"{one.profile.made}:{one.digest}:{hashlib.sha256(said.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
-    def _histogram(self, series: Series, column: Column) -> Histogram | None:
-        if column.numbers is not None:
-            return self.bins.histogram(series, column.numbers, column.missing)
-        return _texts(column) if column.categories is not None else None
-
-    def _valid(self, found: Sequence[tuple[Series, Column]], rows: int, ts: int) -> Iterator[Fact]:
-        if not rows:
-            return
-        series = found[0][0]
-        faulty = [(one, column) for one, column in found if column.missing]
-        bad = sum(column.missing for _, column in faulty)
-        if len(faulty) > 1:
-            self.said.remark("valid_rows is a lower bound, for values are missing in several columns of a profile")
-        yield Fact(replace(series, signal="volume", name=""), ts, Ratio(rows, rows))
-        yield Fact(replace(series, signal="valid_rows", name=""), ts, Ratio(max(rows - bad, 0), rows))
-        for one, column in faulty:
-            name = f"{column.name}:missing"
-            yield Fact(replace(one, signal="valid_rows", name=name), ts, Ratio(0, column.missing))
-
-    def _performance(self, one: _One, ts: int) -> Iterator[Fact]:
-        labels = labels_of({"dataset": one.dataset, "file": PurePath(one.item.name).name})
+    def _performance(self, one: _One, labels: Labels) -> Iterator[Fact]:
+        ts = bucket_of(one.profile.ts)
         cells: dict[tuple[str, str], int] = {}
         for actual, predicted, n in one.profile.confusion:
             if actual is None or predicted is None:
@@ -330,7 +273,3 @@ class Reading:
 def _made(taken: str) -> int:
     head = taken.partition(":")[0]
     return int(head) if head.isdigit() else 0
-
-
-def _texts(column: Column) -> Histogram:
-    return categories(column.categories or {}, column.missing, column.other, approximate=True)

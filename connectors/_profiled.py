@@ -1,0 +1,114 @@
+"""Columns as profilers tell them: rows, what is missing, and how the values lie; the same for every profiler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+from connectors._said import Said
+from connectors._sketched import REFERENCE, Rebinning, Sketch, categories
+from tandem.connect import Common, Pull
+from tandem.records import HOUR, Fact, Histogram, Labels, Ratio, Record, Series, bucket_of
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a profile: `n` rows, those without a usable value, and how the others lie.
+
+    `approximate`: the categories are the most frequent ones of a sketch, and not all.
+    """
+
+    name: str
+    n: int
+    missing: int
+    numbers: Sketch | None = None
+    categories: Mapping[str, int] | None = None
+    other: int = 0
+    approximate: bool = True
+
+    @property
+    def texts(self) -> Histogram | None:
+        """The categories as a histogram; None where there are none."""
+        if self.categories is None:
+            return None
+        return categories(self.categories, self.missing, self.other, approximate=self.approximate)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of one profile, at one time."""
+
+    ts: int
+    labels: Labels
+    columns: Sequence[Column]
+
+
+@dataclass
+class Profiling:
+    """What the profiles of one pull come to; `features` are globs of columns, none for all of them."""
+
+    pull: Pull
+    said: Said
+    common: Common
+    features: Sequence[str] = ()
+    prediction: str | None = None
+    bins: Rebinning = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bins = Rebinning(self.pull, self.said, self.common)
+
+    def references(self, tables: Iterable[Table]) -> list[Record]:
+        """Bins and references of the features that have none, from the profiles of the first days; oldest first."""
+        grouped: dict[tuple[str, str], list[tuple[Series, Column]]] = {}
+        first = last = None
+        for table in tables:
+            first = table.ts if first is None else first
+            if table.ts >= first + REFERENCE:
+                break
+            last = table.ts
+            for series, column in self._columns(table):
+                grouped.setdefault((series.signal, series.name), []).append((series, column))
+        if first is None or last is None:
+            return []
+        span = (bucket_of(first, HOUR), bucket_of(last, HOUR) + HOUR)
+        found: list[Record] = []
+        for pairs in grouped.values():
+            series = pairs[0][0]
+            sketches = [column.numbers for _, column in pairs if column.numbers is not None]
+            texts = [texts for _, column in pairs for texts in [column.texts] if texts is not None]
+            numeric = len(sketches) >= len(texts)
+            made = self.bins.learn(series, sketches, *span) if numeric else self.bins.learn_texts(series, texts, *span)
+            found += [made] if made is not None else []
+        return found
+
+    def facts(self, table: Table) -> Iterator[Fact]:
+        """Distributions in the hour of a profile, and how many of its rows are valid."""
+        rows, chosen = 0, list(self._columns(table))
+        for series, column in chosen:
+            rows = max(rows, column.n)
+            histogram = self.bins.histogram(series, column.numbers, column.missing) if column.numbers else column.texts
+            if histogram is not None:
+                yield Fact(series, bucket_of(table.ts, HOUR), histogram)
+        if rows:
+            yield from self._valid(chosen, rows, bucket_of(table.ts))
+
+    def _columns(self, table: Table) -> Iterator[tuple[Series, Column]]:
+        for column in table.columns:
+            if column.name == self.prediction:
+                yield Series("prediction", table.labels), column
+            elif not self.features or any(fnmatchcase(column.name, glob) for glob in self.features):
+                yield Series("feature", table.labels, name=column.name), column
+
+    def _valid(self, found: Sequence[tuple[Series, Column]], rows: int, ts: int) -> Iterator[Fact]:
+        """A profile tells what is missing by column: each is taken for a row of its own."""
+        series = found[0][0]
+        faulty = [(one, column) for one, column in found if column.missing]
+        if len(faulty) > 1:
+            self.said.remark("valid_rows is a lower bound, for values are missing in several columns of a profile")
+        bad = sum(column.missing for _, column in faulty)
+        yield Fact(replace(series, signal="volume", name=""), ts, Ratio(rows, rows))
+        yield Fact(replace(series, signal="valid_rows", name=""), ts, Ratio(max(rows - bad, 0), rows))
+        for one, column in faulty:
+            name = f"{column.name}:missing"
+            yield Fact(replace(one, signal="valid_rows", name=name), ts, Ratio(0, column.missing))
