@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 import orjson
 
-from tandem import drifts, metrics, report, times
+from tandem import bundle, drifts, metrics, report, times
 from tandem.collect import Outcome, Say
 from tandem.config import Config, ConfigError
 from tandem.connect import Given
 from tandem.records import DAY
 from tandem.shown import Half, SourceState, Unreadable, Window
-from tandem.store import backup, sound
+from tandem.store import sound
 from tandem.store.file import Store, StoreRefused
 
 Params = Mapping[str, Sequence[str]]
@@ -35,7 +35,7 @@ HTML = "text/html; charset=utf-8"
 ZIP = "application/zip"
 COLOURS = {"ok": "#2e7d32", "at risk": "#b26a00", "breached": "#c62828", "unknown": "#5f6368"}
 """Background of a badge by state; white text on each has a contrast above 4.5."""
-WORK = ("/api/v1/sync", "/api/v1/import", "/api/v1/export")
+WORK = ("/api/v1/sync", "/api/v1/import", "/api/v1/export", "/api/v1/restore")
 """What is asked by POST and done only for who holds the token."""
 GIVEN = {"component", "connector", "timezone", "at", "config", "path"}
 """Parameters of an import."""
@@ -72,6 +72,10 @@ class Working(Context, Protocol):
         config: Path | None = None,
     ) -> list[Any]:  # fmt: skip
         """Import files."""
+        ...
+
+    def restore(self, folder: Path) -> Mapping[str, int]:
+        """Merge a bundle."""
         ...
 
 
@@ -387,7 +391,8 @@ def work(context: Working, path: str, params: Params) -> Iterator[bytes]:
 
     Raises BadQuestion or ConfigError before the first line.
     """
-    make = {"/api/v1/sync": _syncing, "/api/v1/import": _importing, "/api/v1/export": _exporting}[path]
+    make = {"/api/v1/sync": _syncing, "/api/v1/import": _importing, "/api/v1/export": _exporting,
+            "/api/v1/restore": _restoring}[path]  # fmt: skip
     return _told(make(context, params))
 
 
@@ -421,10 +426,20 @@ def _importing(context: Working, params: Params) -> Callable[[Say], list[Any]]:
 
 
 def _exporting(context: Working, params: Params) -> Callable[[Say], list[Any]]:
+    folder = _folder_of(params)
+    return lambda say: [bundle.export(context.store, context.config, folder, context.now())]
+
+
+def _restoring(context: Working, params: Params) -> Callable[[Say], list[Any]]:
+    folder = _folder_of(params)
+    return lambda say: [context.restore(folder)]
+
+
+def _folder_of(params: Params) -> Path:
     folder = Path(_known(params, "folder").get("folder", ""))
     if not folder.is_absolute():
-        raise BadQuestion("An export goes into a folder that is named by its absolute path.")
-    return lambda say: [backup.export(context.store, folder)]
+        raise BadQuestion("A bundle is a folder that is named by its absolute path.")
+    return folder
 
 
 def _told(job: Callable[[Say], list[Any]]) -> Iterator[bytes]:

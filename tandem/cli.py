@@ -12,14 +12,14 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import click
 import orjson
 
-from tandem import annotated, api, checking, connect, drifts, printed, template, times, verdicts
+from tandem import annotated, api, bundle, checking, connect, drifts, printed, template, times, verdicts
 from tandem import config as configuration
 from tandem import demo as sample
 from tandem import owner as owning
@@ -305,9 +305,20 @@ def _connector(name: str | None) -> str | None:
 @config_option
 @port_option
 @browser_option
-def serve(file: str | None, port: int, no_browser: bool) -> None:
+@click.option("--bundle", "folder", metavar="DIR", type=click.Path(path_type=Path),
+              help="Show a bundle, read only, with nothing else and no network.")  # fmt: skip
+def serve(file: str | None, port: int, no_browser: bool, folder: Path | None) -> None:
     """Collect in the background and show the dashboard."""
-    _serve(loaded(file), port, not no_browser)
+    if folder is None:
+        _serve(loaded(file), port, not no_browser)
+        return
+    if file is not None:
+        raise Misused("A bundle has a configuration of its own; leave --config out.")
+    with bundle.shown(folder) as opened:
+        _check_port(port)
+        owning.hold(opened)
+        say(f"The bundle {folder} is at http://localhost:{port}, read only (stop it with Ctrl-C).")
+        importlib.import_module("dashboard.server").run(opened, port=port, open_browser=not no_browser)
 
 
 def _serve(config: Config, port: int, browser: bool) -> None:
@@ -595,13 +606,13 @@ def _asked(config: Config, path: str, params: Mapping[str, Sequence[str]]) -> by
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @config_option
 def export(folder: Path, file: str | None) -> None:
-    """Write the whole store as Parquet files with a manifest of their hashes."""
+    """Write a bundle: all summaries and events as Parquet, the configuration without secrets, and their hashes."""
     config = loaded(file)
     place = folder.absolute()
 
     def own() -> Mapping[str, Any]:
         with Reading.open(config, time.time) as reading:
-            return backup.export(reading.store, place)
+            return bundle.export(reading.store, config, place, reading.now())
 
     def ask(remote: Remote) -> Mapping[str, Any]:
         [found] = _handed("/api/v1/export", {"folder": [str(place)]}, printed.Progress())(remote)
@@ -615,14 +626,42 @@ def export(folder: Path, file: str | None) -> None:
 @main.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--into", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path),
-              help="Where tandem.duckdb is made; where the configuration says if left out.")  # fmt: skip
+              help="The folder that it goes into; this one if left out.")  # fmt: skip
 @config_option
 def restore(folder: Path, into: Path | None, file: str | None) -> None:
-    """Make a store of an export; one that exists is never touched."""
-    path = into / "tandem.duckdb" if into else loaded(file).store
-    path.parent.mkdir(parents=True, exist_ok=True)
-    load = backup.restore(folder, path)
-    click.echo(f"{path}: as it stood after load {load}")
+    """Take a bundle in: a store that is there is merged with it, and a tandem.toml that is there is left alone.
+
+    Every hash is checked before anything is written. Where both say something of the same, the later pull counts.
+    """
+    if into is not None and file is not None:
+        raise Misused("--into names a folder and --config a file in one; give one of them.")
+    place, target = folder.absolute(), (into / DEFAULT if into else Path(file or DEFAULT)).absolute()
+    bundle.verified(place)
+    store = bundle.store_of(place, target)
+    if not store.exists():
+        said = f"as it stood after load {backup.restore(place, store)}"
+    else:
+        said = _merged(place, target, store)
+    click.echo(f"{store}: {said}")
+    if bundle.give_config(place, target):
+        say(f"{target} is written; secrets are not in a bundle, so set the environment variables that it names.")
+
+
+def _merged(place: Path, target: Path, store: Path) -> str:
+    """Merge a bundle into a store that is there, by its owner or as one."""
+    config = configuration.load(target) if target.exists() else configuration.parse("", target)
+    config = replace(config, store=store)
+
+    def own() -> Mapping[str, Any]:
+        with Owner.open(config, time.time, command="restore", wait=0) as owner:
+            return owner.restore(place)
+
+    def ask(remote: Remote) -> Mapping[str, Any]:
+        [found] = _handed("/api/v1/restore", {"folder": [str(place)]}, printed.Progress())(remote)
+        return found
+
+    found = reached(store, ask, own)
+    return f"{found['rows']:,} rows merged, load {found['load']}" if found["rows"] else "nothing new"
 
 
 @main.command()

@@ -24,6 +24,7 @@ from tandem.collect import Outcome, Say
 from tandem.config import Config, ConfigError, Source
 from tandem.connect import Given, SourceDown
 from tandem.remote import Ending, Gone, Remote, owner_file, owner_of
+from tandem.store import backup
 from tandem.store.file import Store, StoreBroken, StoreLocked, StoreRefused, open_store
 
 T = TypeVar("T")
@@ -234,6 +235,17 @@ class Owner:
         with self.working():
             using = self._configured(config)
             return [self._import(found, say) for found in exported.recognise(paths, using, given, connector)]
+
+    def restore(self, folder: Path) -> dict[str, int]:
+        """Merge a bundle into the store: the rows that it brought, and the highest load; raises StoreRefused."""
+        with self.working():
+            if not self._healed():
+                raise StoreRefused(self.broken)
+            try:
+                rows = backup.restored(folder, self.store, self.now())
+            except StoreBroken as error:
+                raise StoreRefused(self._break(error)) from error
+            return {"rows": rows, "load": self.store.version()}
 
     def _pull(self, source: Source, since: int | None, say: Say) -> Outcome:
         with self._alone(source.name):

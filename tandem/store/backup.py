@@ -1,23 +1,34 @@
-"""A store as Parquet files with a manifest of their hashes, and a store made of them again."""
+"""A bundle: a store as Parquet and text with a manifest of hashes, a store made of it again, or merged with it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pyarrow import parquet
 
 from tandem.store.file import VERSION, Store, StoreRefused, copy_of
+from tandem.store.merge import merge
 from tandem.store.read import Reader
 
 MANIFEST = "manifest.json"
+SEAL = "manifest.sha256"
+"""The hash of the manifest, as sha256sum writes it: a bundle is whole to the byte, or it is refused."""
+_NAME = re.compile(r"[a-z_]{1,60}")
+_FILE = re.compile(r"[a-z][a-z0-9_-]{0,60}\.(?:toml|md|json)")
 
 
-def export(store: Store, folder: Path) -> dict[str, Any]:
-    """Write every table as it stands at one moment into `folder`, which must be empty or new; the manifest.
+def export(
+    store: Store, folder: Path, texts: Mapping[str, str] | None = None, told: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write every table as it stands at one moment, and `texts` by name, into `folder`, empty or new; the manifest.
 
+    Every table travels as it is: what is added to the schema needs nothing here. `told` goes into the manifest.
     Raises StoreRefused where the folder holds something.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -30,22 +41,41 @@ def export(store: Store, folder: Path) -> dict[str, Any]:
     cursor.execute("COMMIT")
     cursor.close()
     number = int(load[0]) if load else 0
-    manifest = {"version": VERSION, "load": number, "digest": Reader(store, number).digest(), "tables": tables}
+    files = {name: _said(folder / name, text) for name, text in sorted((texts or {}).items())}
+    made = {"version": VERSION, "load": number, "digest": Reader(store, number).digest(), "tables": tables}
+    manifest = {**(told or {}), **made, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / SEAL).write_text(f"{_hash(folder / MANIFEST)}  {MANIFEST}\n", encoding="ascii")
+    return manifest
+
+
+def _said(path: Path, text: str) -> dict[str, Any]:
+    path.write_text(text, encoding="utf-8", newline="\n")
+    return {"sha256": _hash(path)}
+
+
+def verified(folder: Path) -> dict[str, Any]:
+    """The manifest of an export of which every byte is as it was written.
+
+    Raises StoreRefused with one sentence for one that is damaged, newer, or none.
+    """
+    manifest = _manifest(folder)
+    files = {f"{name}.parquet": told for name, told in manifest["tables"].items()} | manifest["files"]
+    for name, told in files.items():
+        if _hash(folder / name) != told["sha256"]:
+            raise StoreRefused(f"{folder / name} is damaged or missing; use another export.")
     return manifest
 
 
 def restore(folder: Path, path: Path) -> int:
-    """Make the store `path`, which must not exist, of an export; its highest load.
+    """Make the store `path`, which must not exist, of an export, with all that it was at every load; its highest load.
 
     Raises StoreRefused for a damaged or newer export, with nothing left behind.
     """
     if path.exists():
         raise StoreRefused(f"{path} exists already; move it aside, or name another folder by --into.")
-    manifest = _manifest(folder)
-    for name, told in manifest["tables"].items():
-        if _hash(folder / f"{name}.parquet") != told["sha256"]:
-            raise StoreRefused(f"{folder / f'{name}.parquet'} is damaged or missing; use another export.")
+    manifest = verified(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.restoring")
     _remove(draft)
     with Store(draft) as store:
@@ -65,6 +95,21 @@ def restore(folder: Path, path: Path) -> int:
         raise StoreRefused(f"{folder} does not give the numbers that it was made of; use another export.")
     draft.replace(path)
     return int(manifest["load"])
+
+
+def restored(folder: Path, store: Store, now: int) -> int:
+    """Merge an export into a store that is open; rows written, 0 where it says nothing new.
+
+    Raises StoreRefused for a damaged or newer export, before anything is written.
+    """
+    verified(folder)
+    place = store.path.with_name(f"{store.path.name}.state")
+    place.mkdir(mode=0o700, exist_ok=True)
+    with TemporaryDirectory(dir=place, prefix="restoring-") as draft:
+        path = Path(draft) / "bundle.duckdb"
+        restore(folder, path)
+        with Store(path, read_only=True) as other:
+            return merge(other, store, now)
 
 
 def _tables(cursor: Any) -> dict[str, list[tuple[str, str]]]:
@@ -100,14 +145,26 @@ def _read(cursor: Any, name: str, columns: list[tuple[str, str]], folder: Path) 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        text, seal = (folder / MANIFEST).read_bytes(), folder / SEAL
+        if seal.is_file() and seal.read_bytes() != f"{_hash(folder / MANIFEST)}  {MANIFEST}\n".encode():
+            raise StoreRefused(f"{folder / MANIFEST} is damaged; use another export.")
+        found: dict[str, Any] = json.loads(text)
         newer = int(found["version"]) > int(VERSION)
+        found.setdefault("files", {})
         whole = isinstance(found["tables"], dict) and isinstance(found["digest"], str)
+        whole = whole and isinstance(found["files"], dict) and _names(found)
     except (OSError, ValueError, KeyError, TypeError):
         raise StoreRefused(f"{folder} is not an export of Tandem; name the folder that `tandem export` made.") from None
     if newer or not whole:
         raise StoreRefused(f"{folder} was made by a newer Tandem; install that version.")
+    if not (folder / SEAL).is_file():
+        raise StoreRefused(f"{folder / SEAL} is missing; use another export.")
     return found
+
+
+def _names(manifest: Mapping[str, Any]) -> bool:
+    """Whether every name is one that an export writes: nothing outside of its folder is ever looked at."""
+    return all(map(_NAME.fullmatch, manifest["tables"])) and all(map(_FILE.fullmatch, manifest["files"]))
 
 
 def _hash(path: Path) -> str:

@@ -151,6 +151,11 @@ class Store:
         row = self.cursor().execute("SELECT coalesce(max(load_id), 0) FROM load").fetchone()
         return int(row[0]) if row else 0
 
+    def committed(self) -> int:
+        """When the last load was committed, in epoch seconds; 0 for an empty store."""
+        [(last,)] = self.cursor().execute("SELECT coalesce(max(committed), 0) FROM load").fetchall()
+        return int(last)
+
     def reload(self) -> None:
         """Forget names that a transaction which did not commit had made."""
         self.names = Registry(self.new_cursor())

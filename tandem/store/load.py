@@ -443,7 +443,7 @@ class Load:
     def _events(self, events: Sequence[Event]) -> None:
         if not events:
             return
-        stored = self._stored({(event.kind, event.key) for event in events})
+        stored = self.stored({(event.kind, event.key) for event in events})
         changed: dict[tuple[str, str], dict[int, Event]] = {}
         for event in events:
             text = content(event)
@@ -470,7 +470,8 @@ class Load:
         self.writer.conflicts.append(f"{event.kind} {event.key}")
         return False
 
-    def _stored(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str], dict[int, Event]]:
+    def stored(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str], dict[int, Event]]:
+        """The attempts of objects of the source as they stand, by (kind, key) and attempt."""
         table = pa.table({"kind": [kind for kind, _ in keys], "key": [key for _, key in keys]})
         self.cursor.register("arriving", table)
         rows = self.cursor.execute(
@@ -498,6 +499,13 @@ class Load:
         for table, rows in (("slice", self.new_slices), ("slice_load", self.told_slices), ("event", self.new_events)):
             self._insert(table, rows)
             rows.clear()
+
+    def follow(self, changed: Sequence[tuple[list[Event], list[Event]]]) -> None:
+        """Take what followed from the attempts of some objects before for what follows from them now."""
+        for before, now in changed:
+            self._derived(before, -1)
+            self._derived(now, 1)
+        self._append()
 
     def _derived(self, attempts: list[Event], sign: int) -> None:
         for one in derive.contributions(attempts):
@@ -636,5 +644,5 @@ class Load:
 
 
 def _next(cursor: duckdb.DuckDBPyConnection) -> int:
-    row = cursor.execute("SELECT coalesce(max(load_id), 0) + 1 FROM load").fetchone()
-    return int(row[0]) if row else 1
+    [(number,)] = cursor.execute("SELECT coalesce(max(load_id), 0) + 1 FROM load").fetchall()
+    return int(number)

@@ -44,16 +44,20 @@ class Names:
         placed = Placed(series.component, series.signal, series.name, series.version, segment, series.environment,
                         series.stage, self.source, width)  # fmt: skip
         layout_id = self._layout(layout, placed) if layout is not None else 0
+        return self.numbered(placed, layout_id), layout_id
+
+    def numbered(self, placed: Placed, layout_id: int) -> int:
+        """The number of a series that is placed already, with a layout of that number or 0."""
         known = self.names.series.get((placed, layout_id))
         if known is not None:
-            return known, layout_id
+            return known
         number = len(self.names.series) + 1
-        self.widths[number] = width
+        self.widths[number] = placed.width
         base = self.names.bases.setdefault(placed, number)
         self.names.series[placed, layout_id] = number
         self.new.append((number, base, placed.component, placed.signal, placed.name, placed.version, placed.segment,
-                         placed.environment, placed.stage, placed.source, layout_id, width))  # fmt: skip
-        return number, layout_id
+                         placed.environment, placed.stage, placed.source, layout_id, placed.width))  # fmt: skip
+        return number
 
     def _segment(self, component: str, segment: str) -> str:
         if not segment:
@@ -69,7 +73,10 @@ class Names:
         return segment
 
     def _layout(self, layout: Layout, placed: Placed) -> int:
-        spec = layout_spec(layout, placed)
+        return self.layout_of(layout_spec(layout, placed))
+
+    def layout_of(self, spec: str) -> int:
+        """The number of a layout by its stored form."""
         number = self.names.layout_ids.get(spec)
         if number is None:
             number = len(self.names.layout_ids) + 1

@@ -31,12 +31,12 @@ class Slices:
         known = self._known.get((source, name))
         if known is not None or not name.startswith(POLL):
             return known
-        row = cursor.execute(
+        rows = cursor.execute(
             "SELECT s.id, arg_max(l.digest, l.load_id) FROM slice s JOIN slice_load l ON l.slice = s.id "
             "WHERE s.source = ? AND s.name = ? GROUP BY s.id",
             [source, name],
-        ).fetchone()
-        return None if row is None else (int(row[0]), str(row[1]))
+        ).fetchall()
+        return (int(rows[0][0]), str(rows[0][1])) if rows else None
 
     def tell(self, source: int, name: str, digest: str, number: int | None = None) -> int:
         """Note a slice with its digest; its number, a new one where none is given."""

@@ -63,7 +63,7 @@ class Writer:
                 load.finish(len(pieces), row or SourceRow())
                 self.cursor.execute("COMMIT")
             except BaseException:
-                _roll_back(self.cursor)
+                roll_back(self.cursor)
                 self.events_seen, self.slices_seen = seen
                 self.store.reload()
                 raise
@@ -85,7 +85,8 @@ def _source(store: Store, cursor: duckdb.DuckDBPyConnection, connector: str, sco
     return found
 
 
-def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
+def roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Leave a transaction that failed."""
     try:
         cursor.execute("ROLLBACK")
     except duckdb.Error:
