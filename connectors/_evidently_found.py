@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -150,21 +150,40 @@ def files_at(path: Path, config: Chosen) -> Iterator[Entry]:
         raise SourceRefused(f"{path} is not there; check the path.")
     given = Given(timezone=config.common.timezone)
     for hit in hits:
-        found = [one for one in items(hit, given) if not one.entries and not one.path.is_dir()]
-        yield from entries_of(found, project_names(found), config, strangers=hits == [path] and path.is_file())
+        found = (one for one in items(hit, given) if not one.entries and not one.path.is_dir())
+        yield from entries_of(found, config, strangers=hits == [path] and path.is_file())
 
 
-def entries_of(found: Sequence[Item], names: dict[str, str], config: Chosen, *, strangers: bool) -> Iterator[Entry]:
-    """The reports among files, by the projects they lie in."""
-    for one in sorted(found, key=lambda item: (item.modified, item.name)):
-        match = _SNAPSHOT.search(one.path.as_posix())
-        folder = match["project"] if match else ""
-        if not (is_report(one) or strangers):
-            continue
-        project = names.get(folder or "", folder or "")
-        if folder and not any(fnmatchcase(name, glob) for name in (folder, project) for glob in config.projects):
-            continue
-        yield _of_file(one, match["id"] if match else "", project)
+def entries_of(found: Iterable[Item], config: Chosen, *, strangers: bool) -> Iterator[Entry]:
+    """The reports among files, by the projects they lie in; `strangers`: also a file that does not look like one."""
+    names: dict[str, str] = {}
+    reports: list[Item] = []
+    for one in found:
+        folder, _, last = _place(one).rpartition("/")
+        if last == "metadata.json":
+            names[folder.rpartition("/")[2]] = _project_name(one)
+        elif strangers or is_report(one):
+            one.head = b""  # there may be very many
+            reports.append(one)
+    for one in sorted(reports, key=lambda item: (item.modified, item.name)):
+        match = _SNAPSHOT.search(_place(one))
+        folder = (match["project"] or "") if match else ""
+        project = names.get(folder) or folder
+        if not folder or any(fnmatchcase(name, glob) for name in (folder, project) for glob in config.projects):
+            yield _of_file(one, match["id"] if match else "", project)
+
+
+def _place(one: Item) -> str:
+    """Where a file lies, in an archive too."""
+    return (one.path if one.path.name == one.name else one.path / one.name).as_posix()
+
+
+def _project_name(one: Item) -> str:
+    try:
+        told = load_json(one)
+    except SourceRefused:
+        return ""
+    return text_of(told, "name") if isinstance(told, dict) else ""
 
 
 def _of_file(one: Item, identity: str, project: str) -> Entry:
@@ -187,16 +206,3 @@ def _of_file(one: Item, identity: str, project: str) -> Entry:
 
     stamp = f"{one.path}:{one.name}:{one.modified}:{one.path.stat().st_size}"
     return Entry(_short(stamp), _rank(identity or one.name, one.modified * 1000), Head(), labels, None, read)
-
-
-def project_names(found: Sequence[Item]) -> dict[str, str]:
-    """The names of the projects by their folders."""
-    names = {}
-    for one in found:
-        folder, slash, last = one.path.as_posix().rpartition("/")
-        if slash and last == "metadata.json":
-            try:
-                names[folder.rpartition("/")[2]] = text_of(load_json(one), "name")
-            except (SourceRefused, AttributeError):
-                continue
-    return {folder: name for folder, name in names.items() if name}

@@ -12,14 +12,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from connectors._evidently import Head, contents_of
+from connectors._evidently import Contents, Head, contents_of
 from connectors._evidently_found import (
     Entry,
     entries_of,
     files_at,
     is_report,
     is_workspace,
-    project_names,
     served,
 )
 from connectors._evidently_telling import Teller, Told
@@ -32,6 +31,8 @@ from tandem.records import BUCKET, Covered, Page, bucket_of
 
 KNOWN = 30_000
 """Reports that are remembered as read; with their times these stay below 1 MiB."""
+HELD = 500
+"""Reports of files whose numbers wait in memory until their time has come."""
 _NOTED = 100
 """Times of reports after which what was read is noted: a pull that is cut off goes on from there."""
 
@@ -167,13 +168,14 @@ def _pages(entries: Sequence[Entry], config: Config, pull: Pull, said: Said, *, 
     present = {entry.key for entry in entries}
     memory.seen = {key: ts for key, ts in memory.seen.items() if key in present}
     found = [entry for entry in entries if entry.key not in memory.seen]
-    timed = [(entry, ts) for entry in found if (ts := _time(entry, config, said)) is not None]
+    held: dict[str, tuple[Head, Contents]] = {}
+    timed = [(entry, ts) for entry in found if (ts := _time(entry, held, config, said)) is not None]
     wanted = [(entry, ts) for entry, ts in timed if memory.floor <= ts < pull.until]
     groups = _grouped([*wanted, *_overtaken(entries, wanted, memory)], config)
     teller = Teller(config, pull, said)
     for done, (ts, some) in enumerate(groups):
         pull.progress(f"{done} of {len(groups)} times of reports", done / len(groups))
-        yield from teller.pages(_told(ts, some, memory, config, said))
+        yield from teller.pages(_told(ts, some, held, memory, config, said))
         if done % _NOTED == _NOTED - 1:
             yield Page(state=memory.plain())
     yield from teller.ending()
@@ -189,12 +191,17 @@ def _span(memory: _Memory) -> list[Covered]:
     return [Covered(bucket_of(min(memory.seen.values())), bucket_of(max(memory.seen.values())) + BUCKET)]
 
 
-def _time(entry: Entry, config: Config, said: Said) -> int | None:
-    """The time of a report, read from it where its list says none; None where it has no usable one."""
+def _time(entry: Entry, held: dict[str, tuple[Head, Contents]], config: Config, said: Said) -> int | None:
+    """The time of a report, read from it where its list says none; None where it has no usable one.
+
+    `held` keeps what was read on the way, of as many as memory is to bear; the others are read twice.
+    """
     if entry.ts is not None:
         return entry.ts
     try:
-        head, _ = entry.read()
+        head, contents = entry.read()
+        if len(held) < HELD:
+            held[entry.key] = head, contents
         return moment(head.timestamp, config.common.timezone)
     except ValueError as error:
         said.reject(_reason(error))
@@ -230,11 +237,18 @@ def _tagged(head: Head, config: Config) -> bool:
     return not config.tags or any(fnmatchcase(tag, glob) for tag in head.tags for glob in config.tags)
 
 
-def _told(ts: int, entries: Sequence[Entry], memory: _Memory, config: Config, said: Said) -> Iterator[Told]:
+def _told(
+    ts: int,
+    entries: Sequence[Entry],
+    held: dict[str, tuple[Head, Contents]],
+    memory: _Memory,
+    config: Config,
+    said: Said,
+) -> Iterator[Told]:
     """What the reports of one time say; each is read only now."""
     for entry in entries:
         try:
-            head, contents = entry.read()
+            head, contents = held.pop(entry.key) if entry.key in held else entry.read()
         except ValueError as error:
             said.reject(_reason(error))
             continue
@@ -260,8 +274,8 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
 def parse_with(item: Item, config: Config, pull: Pull) -> Iterator[Page]:
     """The same, knowing what was counted before."""
     said = _Said(config)
-    found = [item.child(entry) for entry in item.entries] if item.entries else [item]
-    entries = list(entries_of(found, project_names(found), config, strangers=not item.entries))
+    found = (item.child(entry) for entry in item.entries) if item.entries else iter([item])
+    entries = list(entries_of(found, config, strangers=not item.entries))
     if not item.entries:
         _check(item)
     zoned = replace(config, common=replace(config.common, timezone=item.given.timezone or config.common.timezone))

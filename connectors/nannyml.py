@@ -177,6 +177,7 @@ def _found(path: Path, config: Config) -> Iterator[Item]:
     for hit in hits:
         for item in items(hit, given):
             if not item.entries and not item.path.is_dir() and (is_result(item) or hits == [item.path]):
+                item.head = item.head[:16]  # there may be very many
                 yield item
 
 

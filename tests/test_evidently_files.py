@@ -112,3 +112,10 @@ def test_what_is_no_report_is_refused_in_one_sentence(tmp_path: Path, text: str)
     with pytest.raises(SourceRefused) as refused:
         parsed(path)
     assert re.fullmatch(r"x\.json .*\.", str(refused.value))
+
+
+def test_a_workspace_in_an_archive_is_read_where_it_lies(tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "ws"), "zip", PAYLOADS / "workspace"))
+    pages, folder = parsed(archive), parsed(PAYLOADS / "workspace")
+    assert {repr(one) for one in of(pages, Sample)} == {repr(one) for one in of(folder, Sample)}
+    assert {dict(one.series.labels)["project"] for one in of(pages, Fact)} == {"claim-risk"}
