@@ -17,6 +17,8 @@ from tandem.records import DAY, Event, Page
 
 HORIZON = 14 * DAY
 """How far back the daily sweep looks for stages that were restarted."""
+STRETCH = 14 * DAY
+"""A longer time is asked for in pieces, oldest first, so that memory stays flat and a pull that was cut goes on."""
 SIZE = 100
 KNOWN = 15_000
 """Executions that are kept between pulls; forgetting costs requests, never a number."""
@@ -75,9 +77,11 @@ class Reading:
         start = max(self.memory.floor, min(self.pull.since, back) if sweep else self.pull.since)
         for place, application in enumerate(self.config.applications):
             self.pull.progress(application, place / len(self.config.applications))
-            yield from self._told(self._searched(application, start))
+            for low in range(start, self.pull.until, STRETCH):
+                yield from self._told(self._searched(application, low, min(low + STRETCH, self.pull.until)))
             if start > max(back, self.memory.floor):
-                yield from self._told(self._searched(application, max(back, self.memory.floor), RUNS))
+                far = max(back, self.memory.floor)
+                yield from self._told(self._searched(application, far, self.pull.until, RUNS))
             if self.config.tasks:
                 yield from self._told(self._tasks(application, start))
         yield from self._told(self._unlisted())
@@ -138,11 +142,13 @@ class Reading:
 
     # lists
 
-    def _searched(self, application: str, start: int, statuses: Sequence[str] = ()) -> list[Execution]:
+    def _searched(
+        self, application: str, start: int, until: int, statuses: Sequence[str] = ()
+    ) -> list[Execution]:  # fmt: skip
         """What was triggered in [start, until), newest first; each page begins with the last of the one before."""
         path = f"applications/{quote(application, safe='')}/executions/search"
         asked = [("triggerTimeStartBoundary", str(start * 1000)),
-                 ("triggerTimeEndBoundary", str(self.pull.until * 1000 - 1)), ("size", str(SIZE)),
+                 ("triggerTimeEndBoundary", str(until * 1000 - 1)), ("size", str(SIZE)),
                  ("expand", "false"), *([("statuses", ",".join(statuses))] if statuses else [])]  # fmt: skip
         for _ in range(3):
             found: dict[str, Execution] = {}
@@ -156,13 +162,10 @@ class Reading:
                 more = len(rows) >= SIZE and any(key not in found for key in ids)
                 found.update((one.id, one) for one in rows)
                 if not more:
-                    return [one for one in found.values() if self._asked(one, start)]
+                    return [one for one in found.values() if start <= one.built < until]
                 oldest = min(rows, key=lambda one: (one.built, one.id))
                 begin, last = begin + len(rows) - 1, oldest.id
         raise SourceDown(f"{path} changes faster than it can be read; it is asked again at the next pull.")
-
-    def _asked(self, one: Execution, start: int) -> bool:
-        return start <= one.built < self.pull.until
 
     def _tasks(self, application: str, start: int) -> list[Execution]:
         """What somebody did by hand since `start`, newest first."""
@@ -175,7 +178,8 @@ class Reading:
             fresh = [one for one in rows if one.id not in found]
             found.update((one.id, one) for one in rows)
             if len(rows) < SIZE or not fresh or max(one.built for one in rows) < start:
-                return [one for one in found.values() if one.id in self.memory.runs or self._asked(one, start)]
+                known, until = self.memory.runs, self.pull.until
+                return [one for one in found.values() if one.id in known or start <= one.built < until]
             page += 1
 
     def _unlisted(self) -> list[Execution]:
