@@ -52,6 +52,7 @@ class Reading:
     alone: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
     bytes_read: int = 0
+    _series: dict[tuple[str, str], Series | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         state = self.pull.state if isinstance(self.pull.state, dict) and self.pull.state.get("form") == 1 else {}
@@ -193,13 +194,14 @@ class Reading:
         if logged.started is not None:
             voiding.every = logged.started if voiding.every is None else min(voiding.every, logged.started)
         for tag, value in logged.scalars:
-            if not self.reads(tag):
+            series = self.series(one.run, tag)
+            if series is None:
                 continue
             voiding.steps[tag] = min(voiding.steps.get(tag, logged.step), logged.step)
             if finite(value) is None:
                 self.said.reject(f'a value of "{tag[:60]}" that is no finite number')
             elif not later.holds(tag, logged.step, logged.wall):
-                sample = Sample(self.series(one.run, tag), logged.wall, value, one.run, logged.step)
+                sample = Sample(series, logged.wall, value, one.run, logged.step)
                 if thinning.keeps(tag, sample):
                     yield sample
 
@@ -210,21 +212,22 @@ class Reading:
             if logged is None or end > entry.offset:
                 continue
             for tag, _ in logged.scalars:
-                if self.reads(tag) and void.holds(tag, logged.step, logged.wall):
-                    samples.append(Sample(self.series(one.run, tag), logged.wall, None, one.run, logged.step))
+                series = self.series(one.run, tag)
+                if series is not None and void.holds(tag, logged.step, logged.wall):
+                    samples.append(Sample(series, logged.wall, None, one.run, logged.step))
             if len(samples) >= PAGE:
                 yield Page(samples)
                 samples = []
         yield Page(samples)
 
-    def reads(self, tag: str) -> bool:
-        """Whether a tag is wanted."""
-        return _matches(tag, self.config.tags) and not _matches(tag, self.config.ignore)
-
-    def series(self, run: str, tag: str) -> Series:
-        """The series of a tag of a run."""
-        stage: Stage = "evaluation" if _matches(tag, self.config.evaluation) else "training"
-        return Series("sample", _labels(run), name=tag, stage=stage)
+    def series(self, run: str, tag: str) -> Series | None:
+        """The series of a tag of a run; None for a tag that is not wanted."""
+        key = run, tag
+        if key not in self._series:
+            wanted = _matches(tag, self.config.tags) and not _matches(tag, self.config.ignore)
+            stage: Stage = "evaluation" if _matches(tag, self.config.evaluation) else "training"
+            self._series[key] = Series("sample", _labels(run), name=tag, stage=stage) if wanted else None
+        return self._series[key]
 
     # -- what became of a run
 
@@ -293,12 +296,13 @@ class Reading:
     def _cells(self, run: str, rows: Sequence[Any], ts: int) -> Iterator[Sample]:
         for row in rows:
             for tag, value in row.values:
-                if not self.reads(tag):
+                series = self.series(run, tag)
+                if series is None:
                     continue
                 if value is None:
                     self.said.reject(f'a value of "{tag[:60]}" that is no finite number')
                 else:
-                    yield Sample(self.series(run, tag), ts, value, run, row.step)
+                    yield Sample(series, ts, value, run, row.step)
 
 
 def _beside(one: LogFile) -> tuple[int | None, dict[str, str]]:
