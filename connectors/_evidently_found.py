@@ -22,6 +22,8 @@ from connectors._said import Said
 from tandem import times
 from tandem.connect import Common, Given, Item, SourceDown, SourceRefused
 
+FOLDER = 2_000
+"""Most files of a folder that are looked at to tell what it is."""
 _MARKS = (
     (re.compile(rb'"config"\s*:\s*\{\s*"type"\s*:\s*"evidently:metric_v2:'),),
     (re.compile(rb'"metric_(?:name|id)"\s*:\s*"[A-Z]\w+\('), re.compile(rb'"value"\s*:')),
@@ -63,8 +65,11 @@ def is_report(item: Item) -> bool:
 
 
 def is_workspace(item: Item) -> bool:
-    """Whether a folder is a workspace, or that of one of its projects."""
-    return any(_SNAPSHOT.fullmatch(entry) for entry in item.entries)
+    """Whether a folder is a workspace, that of one of its projects, or holds reports and nothing else."""
+    if any(_SNAPSHOT.fullmatch(entry) for entry in item.entries):
+        return True
+    names = [entry for entry in item.entries if not entry.endswith(".md")]
+    return 0 < len(names) <= FOLDER and all(is_report(item.child(name)) for name in names)
 
 
 def _rank(identity: str, order: int = 0) -> tuple[int, str]:

@@ -51,7 +51,7 @@ ABOUT = About(
         "failed_checks": "names of tests that failed (on validations)",
     },
     files=(
-        "a workspace folder, or the snapshots in it (JSON, 0.4 to 0.7)",
+        "a workspace folder, that of one project, or the snapshots in it (JSON, 0.4 to 0.7)",
         "reports and test suites saved by save_json or as_dict (JSON, 0.4 to 0.7)",
     ),
     limits=(
@@ -66,6 +66,7 @@ ABOUT = About(
         "Times without offset need timezone; Evidently writes such where its user gave no timestamp.",
         "A report that is deleted in Evidently stays in Tandem.",
         "The service lists all reports of a project at once; each is read once.",
+        "In a folder with other files too, path reads reports together; file:DIR reads them one by one.",
         "Counts of single values (UniqueValueCount) are left out unless ignore says otherwise.",
     ),
     status={"SUCCESS": "good", "FAIL": "bad", "WARNING": "good", "ERROR": "excluded", "SKIPPED": "excluded"},
@@ -261,7 +262,7 @@ def _told(
 
 
 def recognise(item: Item) -> bool:
-    """A report, a test suite or a snapshot of Evidently; a workspace folder, or that of one project."""
+    """A report, a test suite or a snapshot of Evidently; a workspace, or a folder of nothing but reports."""
     return is_workspace(item) if item.entries else is_report(item)
 
 

@@ -119,3 +119,19 @@ def test_a_workspace_in_an_archive_is_read_where_it_lies(tmp_path: Path) -> None
     pages, folder = parsed(archive), parsed(PAYLOADS / "workspace")
     assert {repr(one) for one in of(pages, Sample)} == {repr(one) for one in of(folder, Sample)}
     assert {dict(one.series.labels)["project"] for one in of(pages, Fact)} == {"claim-risk"}
+
+
+def test_a_folder_of_saved_reports_is_one_source_of_files(store: Store, tmp_path: Path) -> None:
+    """By `url = "file:DIR"` the reports of a folder are read together: what drifts in two of them begins once."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    for hour, name in enumerate(("data_drift__json.json", "drift_with_tests__json.json")):
+        shutil.copy(PAYLOADS / name, folder / name)
+        os.utime(folder / name, (T1 + hour * 3600, T1 + hour * 3600))
+    given = config(url=f"file:{folder}")
+    source = Source(given.common, connect.load("evidently"), given)
+    for number in range(2):
+        outcome = collect.pull(store, source, NOW + number)
+        assert (outcome.error, outcome.rejected) == ("", 0)
+    found = store.cursor().execute("SELECT kind, ts, outcome FROM event ORDER BY ts, kind").fetchall()
+    assert found == [("drift", T1, "bad"), ("validation", T1 + 3600, "bad")]
