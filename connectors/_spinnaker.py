@@ -75,8 +75,8 @@ class Execution:
 
     @property
     def detailed(self) -> bool:
-        """Whether it tells what its stages did; a list leaves that out."""
-        return any(stage.context or stage.outputs for stage in self.stages)
+        """Whether it tells what its stages did; a list leaves that out, all but the group a stage is shown in."""
+        return any(stage.outputs or stage.context.keys() - {"group"} for stage in self.stages)
 
     def digest(self) -> str:
         """Changes when anything in it does that a list tells."""

@@ -177,7 +177,7 @@ class Reading:
                     if (one := self._usable(raw)) is not None]  # fmt: skip
             fresh = [one for one in rows if one.id not in found]
             found.update((one.id, one) for one in rows)
-            if len(rows) < SIZE or not fresh or max(one.built for one in rows) < start:
+            if len(rows) < SIZE or not fresh or min(one.built for one in rows) < start:
                 known, until = self.memory.runs, self.pull.until
                 return [one for one in found.values() if one.id in known or start <= one.built < until]
             page += 1

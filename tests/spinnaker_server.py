@@ -125,7 +125,8 @@ class Gate:
         found = deepcopy(rows[begin : begin + size])
         if query.get("expand") != "true":
             for stage in (stage for one in found for stage in one["stages"]):
-                stage |= {"context": {}, "outputs": {}, "tasks": []}
+                group = {"group": "Deploys"} if stage["type"] == "deployManifest" else {}
+                stage |= {"context": group, "outputs": {}, "tasks": []}
         return Answer(found)
 
     def _paged(self, name: str, query: dict[str, str]) -> Answer:

@@ -244,6 +244,23 @@ def test_a_restart_that_is_over_between_two_pulls_is_found_by_the_sweep(gate: Ga
     assert events(again(config, swept, NOW + 900, sweep=True)) == []
 
 
+def test_a_stage_after_one_that_was_restarted_is_told_anew_under_its_own_name(gate: Gate, url: str) -> None:
+    """It bears no mark of the restart: its times are new, and it is still one deployment."""
+    one = gate.deploy(NOW - 9000, "TERMINAL")
+    after = gate.stage(one, "deploy", NOW - 8800, NOW - 8700, "TERMINAL")
+    config = configured(url)
+    first = pulled(config)
+    gate.end(gate.restart(one, 1, NOW + 10), NOW + 60)
+    after |= {"status": "SUCCEEDED"}
+    gate.stage(one, "wait", NOW + 61, NOW + 62)
+    after |= {"startTime": (NOW + 70) * 1000, "endTime": (NOW + 90) * 1000}
+    gate.end(one, NOW + 90)
+    told = {(e.key, e.attempt): e for e in events([*first, *again(config, first, NOW + 300, sweep=True)])}
+    assert [(e.attempt, e.outcome, e.ts) for e in told.values()] == [
+        (1, "bad", NOW - 8969), (1, "good", NOW + 70), (2, "good", NOW + 10),
+    ]  # fmt: skip
+
+
 def test_what_was_triggered_long_ago_and_deploys_now_is_told(gate: Gate, url: str) -> None:
     """A person approves after twenty days: no window of trigger times reaches it."""
     one = gate.pipeline(NOW - 20 * DAY)
@@ -316,6 +333,9 @@ def test_tasks_by_hand_count_unless_they_are_left_out(gate: Gate, url: str) -> N
     second = again(config, first, NOW + 300)
     assert [(e.kind, e.outcome, e.ended) for e in events(second)] == [("rollback", "good", NOW + 10)]
     assert [e.ts for e in events(again(config, second, NOW + 600))] == [NOW + 311]
+    made = len(gate.asked)
+    again(config, second, NOW + 900)
+    assert paths(gate, made).count(TASKS) == 1, "what follows older ones is not asked for"
     made = len(gate.asked)
     assert events(pulled(configured(url, tasks=False))) == []
     assert set(paths(gate, made)) == {SEARCH}
