@@ -22,6 +22,7 @@ from connectors import _files, _http
 from connectors import _serving_scrapes as scrapes
 from connectors import _serving_states as states
 from connectors._adding import Added
+from connectors._counters import BRIDGE
 from connectors._kubernetes_access import access_of
 from connectors._otlp_files import paths_of
 from connectors._prometheus_files import is_text
@@ -38,6 +39,7 @@ from tandem.records import HOUR, Covered, Event, Fact, Finding, Gap, Page, Ratio
 
 PAGE = 6 * HOUR
 """Seconds of a Prometheus' samples that are asked for at once."""
+_COUNTED = ("request_success", "latency")
 _FAR = 1 << 40
 _SAMPLES = 50
 
@@ -315,11 +317,15 @@ class _Reading:
             if not config.server:
                 raise
             since = max((one.at for one in self.memory.scrapes.processes.values()), default=at_ms) // 1000
-            gaps += [Gap(since, self.pull.now, str(no), signal=signal) for signal in ("request_success", "latency")]
+            gaps += [Gap(since, self.pull.now, str(no), signal=signal) for signal in _COUNTED]
             said.remark(f"the metrics could not be read: {no}")
             return []
         for finding in found.findings:
             said.reject(finding.reason)
+        last = max((one.at for one in self.memory.scrapes.processes.values()), default=at_ms)
+        if at_ms - last > BRIDGE * 1000:
+            reason = "the metrics were not read for more than 10 minutes"
+            gaps += [Gap(-(-last // 1000), self.pull.now, reason, signal=signal) for signal in _COUNTED]
         counting = Counting(metrics, added, said, at_ms, config.wants)
         return list(scrapes.look(self.memory.scrapes, counting, found, at_ms))
 

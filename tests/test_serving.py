@@ -24,7 +24,7 @@ from tandem import collect, exported
 from tandem import config as configuration
 from tandem.config import Source
 from tandem.connect import Common, Given, Pull, Rule, SourceDown, SourceRefused
-from tandem.records import Fact, Histogram, Page, Ratio
+from tandem.records import Fact, Gap, Histogram, Page, Ratio
 from tandem.store.file import open_store
 from tandem.store.read import Reader
 from tests.faults import PATIENT, TOKEN, TOKEN_ENV, virtual
@@ -156,6 +156,7 @@ class Looking:
         self.keys = keys
         self.shelf = Shelf()
         self.asked = 0
+        self.gaps: list[Gap] = []
 
     def at(self, *times: int, keep: bool = True) -> Looking:
         common = self.keys.get("common", FRAUD)
@@ -165,7 +166,9 @@ class Looking:
             for now in times:
                 running.asked.clear()
                 self.server.now = float(now)
-                self.shelf.take(serving.fetch(given, self.shelf.pull(now, keep=keep)))
+                pages = list(serving.fetch(given, self.shelf.pull(now, keep=keep)))
+                self.gaps += [gap for page in pages for gap in page.gaps]
+                self.shelf.take(pages)
         self.asked = len(running.asked)
         return self
 
@@ -211,6 +214,15 @@ def test_lost_memory_costs_one_interval_and_never_a_number() -> None:
     expected = [truth([worker], T0 + 300 * n, T0 + 300 * n + 300) for n in (0, 2)]
     assert looking.total() == sum(expected, Ratio())
     assert not looking.covered() & set(range(T0 + 300, T0 + 600))
+
+
+def test_a_look_that_comes_too_late_counts_nothing_and_leaves_a_gap() -> None:
+    worker = work(T0 - 3000, T0 + 3600, 5)
+    looking = Looking(ModelServer([worker])).at(T0, T0 + 1500, T0 + 1800)
+    assert looking.total() == truth([worker], T0 + 1500, T0 + 1800)
+    assert looking.covered() == set(range(T0 + 1500, T0 + 1800))
+    found = {(one.since, one.until, one.signal) for one in looking.gaps}
+    assert found == {(T0, T0 + 1500, signal) for signal in ("request_success", "latency")}
 
 
 def test_a_restart_loses_only_what_nobody_saw() -> None:

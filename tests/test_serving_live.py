@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -14,15 +15,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from connectors import serving
 from connectors._serving_flavours import METRICS
-from tandem.connect import Common, Rule
-from tandem.records import Fact, Ratio
+from tandem.connect import Common, Pull, Rule
+from tandem.records import Fact, Histogram, Ratio
 from tests.environments import environment
 from tests.shelf import Shelf
+from tests.test_prometheus_live import server, until_true
 
 REQUIREMENTS = ("mlserver==1.7.1",)
 MODEL = """
@@ -205,6 +208,42 @@ def test_a_log_of_its_answers_says_what_it_predicted(live: Live, tmp_path: Path)
     assert found == +said
     assert shelf.state["log"]["logged"]["triage"] == {str(now // 3600 * 3600): 15}
     assert shelf.state["log"]["asked"]["triage"] == {str((now + 299) // 3600 * 3600): 20}
+
+
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
+def test_a_real_prometheus_that_scrapes_it_tells_the_same(live: Live, tmp_path: Path) -> None:
+    """Between its first and its last scrape of the same server; conditions and patterns as Prometheus reads them."""
+    parts = urlsplit(live.metrics)
+    settings = {
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [{"job_name": "models", "static_configs": [{"targets": [parts.netloc]}]}],
+    }
+    with server(tmp_path, json.dumps(settings), tmp_path / "data") as url:
+
+        def held() -> int:
+            query = f"{url}/api/v1/query?query=sum(model_infer_request_success_total%7Bmodel=%22triage%22%7D)"
+            with urllib.request.urlopen(query, timeout=10) as answer:
+                found = json.loads(answer.read())["data"]["result"]
+            return int(float(found[0]["value"][1])) if found else -1
+
+        until_true(lambda: held() >= 0)
+        before = held()
+        assert [live.infer([[1, 2, 3]])[0] for _ in range(25)] == [200] * 25
+        assert [live.infer([[1, 2]])[0] for _ in range(4)] == [500] * 4
+        until_true(lambda: held() == before + 25)
+        until = int(time.time()) + 2
+        config = serving.Config(
+            replace(COMMON, map=(), component=("models",)), prometheus_url=url, flavour="mlserver",
+            models=("triage",), select='{job=~"models|others"}',
+        )  # fmt: skip
+        pages = list(serving.fetch(config, Pull(until - 900, until, until)))
+    facts = [one for page in pages for one in page.records if isinstance(one, Fact)]
+    told = [one.value for one in facts if isinstance(one.value, Ratio)]
+    assert sum(told, Ratio()) == Ratio(25, 29)
+    waits = [one.value.counts for one in facts if isinstance(one.value, Histogram)]
+    assert sum(n for one in waits for n in one.values()) == 29
+    spans = {(one.component, one.signal) for page in pages for one in page.covered or ()}
+    assert spans == {("models", "request_success"), ("models", "latency")}
 
 
 def test_the_names_are_those_that_the_server_tells(live: Live) -> None:
