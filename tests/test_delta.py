@@ -13,9 +13,12 @@ import pytest
 
 from connectors import delta
 from connectors._files import item as item_at
-from tandem import connect
+from tandem import collect, connect
 from tandem.child import Child
+from tandem.config import Source
 from tandem.connect import Common, Given, SourceRefused
+from tandem.store.file import open_store
+from tandem.store.read import Reader
 from tests import lakes
 from tests.lakes import Lake
 from tests.test_predictions import FAR, FULL, Shelf, in_this_process, log, reference
@@ -516,3 +519,36 @@ def test_no_id_leaves_the_connector(tmp_path: Path) -> None:
     pages = list(delta.fetch(config(lake.folder), Shelf().pull(FAR)))
     assert "p17" not in repr(pages)
     assert "p17" not in json.dumps([page.state for page in pages])
+
+
+# -- in the store
+
+
+@pytest.mark.parametrize("deletions", ["keep", "restate"])
+def test_the_store_holds_what_the_table_does(tmp_path: Path, deletions: str) -> None:
+    """MERGE, rows that move, a DELETE, another table, a second pull of each: nothing twice, nothing lost."""
+    lake, one, two = two_days(tmp_path / "t")
+    source = config(lake.folder, deletions=deletions)
+    until = lakes.BEGIN // 1000 + 400 * 86_400
+
+    def stored() -> tuple[int, int]:
+        with open_store(tmp_path / "t.duckdb") as store:
+            for _ in range(2):
+                outcome = collect.pull(store, Source(source.common, delta, source), until)
+                assert not outcome.error
+            reader = Reader(store)
+            ids = [kept.id for kept in reader.series() if (kept.placed.signal, kept.placed.segment) == ("label_coverage", "")]
+            totals = reader.totals("ratio", ids, [(0, until)]).values()
+            return sum(good for [(good, _)] in totals), sum(total for [(_, total)] in totals)
+
+    assert stored() == (0, 50)
+    now = lake.add(few(label=1), day="1")
+    lake.commit(lake.remove(one), now, operation="MERGE")
+    assert stored() == (30, 50)
+    moved = lake.add(few(label=1, day="3"), day="3")
+    lake.commit(lake.remove(now), moved, operation="UPDATE")
+    assert stored() == (30, 50)
+    lake.commit(lake.remove(two), operation="DELETE")
+    assert stored() == ((30, 50) if deletions == "keep" else (30, 30))
+    lake.commit(lake.metadata(table="another"), lake.remove(moved), lake.add(few(8, "z"), day="1"), operation="REPLACE")
+    assert stored() == (0, 8)
