@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import glob
 import hashlib
 import json
 import re
@@ -16,7 +15,7 @@ from typing import Protocol
 
 from connectors._evidently import Cells, Contents, Head, add_counts, contents_of, counts_in, head_of
 from connectors._fields import moment, rows_of, text_of
-from connectors._files import items, load_json
+from connectors._files import files_at, load_json
 from connectors._http import Client, TooLarge
 from connectors._said import Said
 from tandem import times
@@ -149,25 +148,20 @@ def _drawn(client: Client, place: str, said: Said) -> Cells | None:
 # -- from files
 
 
-def files_at(path: Path, config: Chosen) -> Iterator[Entry]:
-    hits = [path] if path.exists() else [Path(hit) for hit in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-    if not hits and not glob.has_magic(str(path)):
-        raise SourceRefused(f"{path} is not there; check the path.")
-    given = Given(timezone=config.common.timezone)
-    for hit in hits:
-        found = (one for one in items(hit, given) if not one.entries and not one.path.is_dir())
-        yield from entries_of(found, config, strangers=hits == [path] and path.is_file())
+def entries_at(path: Path, config: Chosen) -> Iterator[Entry]:
+    """The reports that a path, folder or glob names."""
+    yield from entries_of(files_at(path, Given(timezone=config.common.timezone)), config)
 
 
-def entries_of(found: Iterable[Item], config: Chosen, *, strangers: bool) -> Iterator[Entry]:
-    """The reports among files, by the projects they lie in; `strangers`: also a file that does not look like one."""
+def entries_of(found: Iterable[tuple[Item, bool]], config: Chosen) -> Iterator[Entry]:
+    """The reports among files, by the projects they lie in; a file that was named alone need not look like one."""
     names: dict[str, str] = {}
     reports: list[Item] = []
-    for one in found:
+    for one, alone in found:
         folder, _, last = _place(one).rpartition("/")
         if last == "metadata.json":
             names[folder.rpartition("/")[2]] = _project_name(one)
-        elif strangers or is_report(one):
+        elif alone or is_report(one):
             one.head = b""  # there may be very many
             reports.append(one)
     for one in sorted(reports, key=lambda item: (item.modified, item.name)):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from connectors._evidently import Contents, Head
-from connectors._judged import Drifting, onset
+from connectors._judged import Drifting, digest, onset, who_of
 from connectors._junit import FAILING_NAMES
 from connectors._said import Said
-from tandem import place
 from tandem.connect import Pull
 from tandem.records import (
     Confusion,
@@ -77,7 +74,7 @@ class _Newest:
         if told.contents.judgements:
             self.judged = told
         if told.contents.tests:
-            self.suites[f"{told.identity}:{self.who}:{_hash(sorted(told.contents.tests))}"] = told
+            self.suites[f"{told.identity}:{self.who}:{digest(sorted(told.contents.tests))}"] = told
         self.contents.newer(told.contents)
 
 
@@ -98,7 +95,7 @@ class Teller:
         groups: dict[str, _Newest] = {}
         for told in reports:
             series = self._series(told)
-            who = self._who(series)
+            who = who_of(series, self.config.common)
             groups.setdefault(who, _Newest(who, series, told, told, told)).add(told)
         for one in groups.values():
             yield Page([*self._samples(one), *self._validations(one)])
@@ -116,12 +113,6 @@ class Teller:
         metadata = {f"metadata.{name}": value[:_TEXT] for name, value in sorted(told.head.metadata.items())[:METADATA]}
         given = {**told.labels, "tag": ",".join(told.head.tags), "report": told.head.name, **metadata}
         return Series("sample", labels_of(given), version=told.head.metadata.get(self.config.version, ""))
-
-    def _who(self, series: Series) -> str:
-        """Short for the component, version and environment that a report is of; its labels where nothing matches."""
-        placed = place.series_of(series, self.config.common)
-        told = sorted([one.component, one.version, one.environment] for one in placed)
-        return _hash(told or series.labels)
 
     # -- numbers
 
@@ -162,7 +153,7 @@ class Teller:
         if known is not None and int(known.partition(":")[0]) > rank[0]:
             self.said.remark("an older report of a time that a newer one was counted for; its counts are left out")
             return
-        yield Page(records, slice=Slice(name, f"{rank[0]}:{_hash(content)}"))
+        yield Page(records, slice=Slice(name, f"{rank[0]}:{digest(content)}"))
 
     # -- tests
 
@@ -181,7 +172,3 @@ class Teller:
             title = f"{len(failed)} of {ran} tests failed" if failed else f"{ran} tests passed"
             yield Event("validation", key, one.ts, outcome=outcome, version=one.series.version, title=title,
                         labels=labels, revision=of.rank[0])  # fmt: skip
-
-
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, default=str).encode("utf-8", "replace")).hexdigest()[:16]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import bz2
+import glob
 import gzip
+import hashlib
 import io
 import lzma
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -177,6 +179,29 @@ def items(path: Path, given: Given) -> Iterator[Item]:
     yield whole
     for entry in whole.entries:
         yield whole.child(entry)
+
+
+def files_at(path: Path, given: Given) -> Iterator[tuple[Item, bool]]:
+    """The files that a path, folder or glob names, each with whether the path names it alone.
+
+    Raises SourceRefused where the path itself is not there; a glob may find nothing.
+    """
+    hits = [path] if path.exists() else [Path(hit) for hit in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+    if not hits and not glob.has_magic(str(path)):
+        raise SourceRefused(f"{path} is not there; check the path.")
+    for hit in hits:
+        for one in items(hit, given):
+            if not one.entries and not one.path.is_dir():
+                yield one, hits == [one.path]
+
+
+def stamp(found: Iterable[Item]) -> str:
+    """What changes when one of the files comes, goes, grows or is written again."""
+    digest = hashlib.sha256()
+    for one in found:
+        state = one.path.stat()
+        digest.update(f"{one.path}:{one.name}:{state.st_size}:{state.st_mtime_ns};".encode("utf-8", "replace"))
+    return digest.hexdigest()
 
 
 def walk(path: Path, given: Given, recognised: Callable[[Item], bool]) -> Iterator[Item]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from tandem.connect import Pull
+from tandem import place
+from tandem.connect import Common, Pull
 from tandem.records import Event, Page, Sample, Series, Slice, labels_of
 from tandem.told import Direction, Told, drifts
 
@@ -102,6 +105,19 @@ class Drifting:
             text = json.dumps(known, sort_keys=True)
             if text != self._before[who]:
                 yield Page(slice=Slice(f"drifting:{who}", text))
+
+
+def who_of(series: Series, common: Common) -> str:
+    """Short for the component, version, environment and segment that something is of; for its labels where no
+    component is.
+    """
+    placed = sorted([one.component, one.version, one.environment] for one in place.series_of(series, common))
+    return digest([placed or series.labels, series.segment])
+
+
+def digest(content: Any) -> str:
+    """Short for what can be said in JSON."""
+    return hashlib.sha256(json.dumps(content, default=str).encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def onset(

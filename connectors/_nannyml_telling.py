@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from connectors._judged import Drifting, Judgement, onset
+from connectors._judged import Drifting, Judgement, digest, onset, who_of
 from connectors._nannyml import WHOLE, Chunk, Family, Metric, Result, cells_of
 from connectors._said import Said
-from tandem import place
 from tandem.connect import Pull
 from tandem.records import Confusion, Event, Fact, Page, Ratio, Record, Sample, Series, Slice, bucket_of
 from tandem.told import Direction
@@ -70,7 +68,7 @@ class Teller:
         """What all runs say together, line by line."""
         lines: dict[tuple[str, str], _Line] = {}
         for run in sorted(runs, key=lambda one: one.made):
-            who = self._who(run.series)
+            who = who_of(run.series, self.config.common)
             line = lines.setdefault((run.result.family, who), _Line(run.result.family, run.series, who))
             line.add(run)
             for reason in run.result.rejected:
@@ -84,12 +82,6 @@ class Teller:
     def _calculated(self, lines: Mapping[tuple[str, str], _Line], who: str) -> bool:
         """Whether performance was calculated, by these results or by ones before."""
         return ("performance", who) in lines or self.pull.taken(f"chunks:performance:{who}") is not None
-
-    def _who(self, series: Series) -> str:
-        """Short for the component, version, environment and segment of a result."""
-        placed = place.series_of(series, self.config.common)
-        told: Any = sorted([one.component, one.version, one.environment] for one in placed) or series.labels
-        return _hash([told, series.segment])
 
     def _of(self, line: _Line, counts: bool) -> Iterator[Page]:
         told = [(made, one) for made, one in line.chunks.values() if one.start < self.pull.until]
@@ -168,7 +160,7 @@ class Teller:
         if known is not None and int(known.partition(":")[0]) > made:
             self.said.remark(OLDER)
             return
-        yield Page(records, slice=Slice(name, f"{made}:{_hash(content)}"))
+        yield Page(records, slice=Slice(name, f"{made}:{digest(content)}"))
 
     def _gone(self, line: _Line, told: Sequence[Chunk], counts: bool) -> Iterator[Page]:
         """Take back the chunks of an older run where a newer one cut the same time into others."""
@@ -228,7 +220,3 @@ def _fits(cells: dict[tuple[str, str], int], chunk: Chunk) -> bool:
 def _sample(series: Series, metric: Metric, which: str, ts: int) -> Sample:
     """A value; where there is none, what an older run said of the chunk is taken back."""
     return Sample(replace(series, name=metric.name), ts, metric.number(which))
-
-
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, default=str).encode("utf-8", "replace")).hexdigest()[:16]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from connectors._cdevents import BUILDS, STATUS, Objects, all_of
-from connectors._files import documents, items
+from connectors._files import documents, files_at, stamp
 from tandem.connect import About, Common, Given, Item, Pull, SourceRefused, setting, status_of
 from tandem.records import Event, Finding, Page
 
@@ -117,8 +115,8 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     if config.path is None:
         raise SourceRefused(f'set path = "FILE, FOLDER or GLOB" for the source "{config.common.name}".')
     found = list(_found(config.path, config))
-    stamp = _stamp(found)
-    if not pull.first and pull.state == stamp:
+    mark = stamp(found)
+    if not pull.first and pull.state == mark:
         return
     objects = _objects(config, config.common.timezone, pull.open)
     refused: list[Finding] = []
@@ -130,7 +128,7 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
             refused.append(Finding("reject", str(error), each.name))
     yield from objects.pages()
     # What lies at or after the end of the pull is left for the next one, which must read it again.
-    state = stamp if objects.latest < pull.until else ""
+    state = mark if objects.latest < pull.until else ""
     yield Page(state=state, findings=(*objects.findings(config.common.name), *refused))
 
 
@@ -141,20 +139,6 @@ def _objects(config: Config, zone: str | None, still: Sequence[Event]) -> Object
 
 def _found(path: Path, config: Config) -> Iterator[Item]:
     """The files of events, and the one that the path names by itself."""
-    given = Given(timezone=config.common.timezone)
-    hits = [path] if path.exists() else [Path(hit) for hit in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-    if not hits and not glob.has_magic(str(path)):
-        raise SourceRefused(f"{path} is not there; check the path.")
-    for hit in hits:
-        for item in items(hit, given):
-            if not item.entries and not item.path.is_dir() and (recognise(item) or hits == [item.path]):
-                yield item
-
-
-def _stamp(found: Sequence[Item]) -> str:
-    """What changes when a file comes, goes, grows or is written again."""
-    digest = hashlib.sha256()
-    for item in found:
-        state = item.path.stat()
-        digest.update(f"{item.path}:{item.name}:{state.st_size}:{state.st_mtime_ns};".encode("utf-8", "replace"))
-    return digest.hexdigest()
+    for item, alone in files_at(path, Given(timezone=config.common.timezone)):
+        if alone or recognise(item):
+            yield item

@@ -15,8 +15,8 @@ from typing import Any
 from connectors._evidently import Contents, Head, contents_of
 from connectors._evidently_found import (
     Entry,
+    entries_at,
     entries_of,
-    files_at,
     is_report,
     is_workspace,
     served,
@@ -127,7 +127,7 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     """The reports that were not read before, oldest first."""
     said = _Said(config)
     if config.path is not None and not config.url:
-        yield from _pages(list(files_at(config.path, config)), config, pull, said, files=True)
+        yield from _pages(list(entries_at(config.path, config)), config, pull, said, files=True)
         return
     if not config.url:
         raise SourceRefused(f'set url = "ADDRESS" or path = "FOLDER" for the source "{config.common.name}".')
@@ -275,8 +275,8 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
 def parse_with(item: Item, config: Config, pull: Pull) -> Iterator[Page]:
     """The same, knowing what was counted before."""
     said = _Said(config)
-    found = (item.child(entry) for entry in item.entries) if item.entries else iter([item])
-    entries = list(entries_of(found, config, strangers=not item.entries))
+    inside = ((item.child(entry), False) for entry in item.entries)
+    entries = list(entries_of(inside if item.entries else [(item, True)], config))
     if not item.entries:
         _check(item)
     zoned = replace(config, common=replace(config.common, timezone=item.given.timezone or config.common.timezone))

@@ -5,13 +5,11 @@ Only chunks of the analysis period are read. A run tells its chunks anew: the ne
 
 from __future__ import annotations
 
-import glob
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from connectors._files import items
+from connectors._files import files_at, stamp
 from connectors._nannyml import is_result, result_of
 from connectors._nannyml_telling import Run, Teller
 from connectors._said import Said
@@ -96,8 +94,8 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     if config.path is None:
         raise SourceRefused(f'set path = "FOLDER, FILE or GLOB" for the source "{config.common.name}".')
     found = list(_found(config.path, config))
-    stamp = _stamp(found)
-    if not pull.first and pull.state == stamp:
+    mark = stamp(found)
+    if not pull.first and pull.state == mark:
         yield Page(covered=())
         return
     said = Said(config)
@@ -106,7 +104,7 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     yield from Teller(config, pull, said).pages(runs)
     # What begins at or after the end of the pull is left for the next one, which must read it again.
     later = any(chunk.start >= pull.until for run in runs for chunk in run.result.chunks)
-    yield Page(state="" if later else stamp, covered=_span(runs), findings=said.findings(config.common.name))
+    yield Page(state="" if later else mark, covered=_span(runs), findings=said.findings(config.common.name))
 
 
 def recognise(item: Item) -> bool:
@@ -170,21 +168,7 @@ def _span(runs: Sequence[Run]) -> list[Covered]:
 
 
 def _found(path: Path, config: Config) -> Iterator[Item]:
-    hits = [path] if path.exists() else [Path(hit) for hit in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-    if not hits and not glob.has_magic(str(path)):
-        raise SourceRefused(f"{path} is not there; check the path.")
-    given = Given(timezone=config.common.timezone)
-    for hit in hits:
-        for item in items(hit, given):
-            if not item.entries and not item.path.is_dir() and (is_result(item) or hits == [item.path]):
-                item.head = item.head[:16]  # there may be very many
-                yield item
-
-
-def _stamp(found: Sequence[Item]) -> str:
-    """What changes when a file comes, goes or is written again."""
-    digest = hashlib.sha256()
-    for item in found:
-        state = item.path.stat()
-        digest.update(f"{item.path}:{item.name}:{state.st_size}:{state.st_mtime_ns};".encode("utf-8", "replace"))
-    return digest.hexdigest()
+    for item, alone in files_at(path, Given(timezone=config.common.timezone)):
+        if alone or is_result(item):
+            item.head = item.head[:16]  # there may be very many
+            yield item
