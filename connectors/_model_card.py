@@ -30,6 +30,11 @@ class Result:
     dataset: str = ""
     split: str = ""
 
+    @property
+    def title(self) -> str:
+        """The metric with the data that it was measured on."""
+        return " ".join(part for part in (self.dataset, self.split, self.metric) if part)
+
 
 def parts(text: str) -> tuple[str, str]:
     """The front matter and the text of a card; "" where there is none."""

@@ -293,8 +293,7 @@ class _Reading:
             if result.value is None:
                 self.said.reject(f'the metric "{result.metric[:60]}" of a card is no number')
                 continue
-            name = " ".join(part for part in (result.dataset, result.split, result.metric) if part)
-            found.values[name] = result.value
+            found.values[result.title] = result.value
             if result.note:
                 found.remarks.append(f'a card writes "{result.note[:30]}" behind a number; the number stays as it is')
         if not told:
