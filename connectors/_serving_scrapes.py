@@ -21,6 +21,7 @@ from tandem.records import Covered
 
 ROOM = 700_000
 """Most characters of samples that are remembered between two looks."""
+_LARGEST = 1e308
 _TRIES = 3
 _ACCEPT = {"Accept": "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.7,*/*;q=0.1"}
 _TARGET = ("job", "instance")
@@ -51,13 +52,15 @@ class Memory:
         return cls(known, list(told.get("falls", ())))
 
     def plain(self) -> dict[str, Any]:
-        """The same as JSON; of very many processes those that answered last."""
+        """The same as JSON; of very many processes those that answered last. SourceRefused for too many series."""
         kept: dict[str, Any] = {}
         room = ROOM
         for name, one in sorted(self.processes.items(), key=lambda each: -each[1].at):
             room -= sum(len(str(row)) for row in one.rows)
-            if room > 0 or not kept:
+            if room > 0:
                 kept[name] = [one.at, one.begin, one.rows]
+            elif not kept:
+                raise SourceRefused("the metrics tell of more series than can be remembered; choose some with models.")
         return {"processes": kept, "falls": self.falls[-1:]}
 
     def samples(self) -> list[tuple[Mapping[str, str], int, float]]:
@@ -71,7 +74,9 @@ class Memory:
     def take(self, found: Sequence[Scraped], at: int) -> None:
         """Remember the look at `at`; what was said too long ago to be compared is forgotten."""
         self.processes = {name: one for name, one in self.processes.items() if at - one.at <= BRIDGE * 1000}
-        rows: list[Row] = [(sorted([n, v] for n, v in one.labels.items()), float(one.values[-1])) for one in found]
+        rows: list[Row] = [
+            (sorted([n, v] for n, v in one.labels.items()), _plain(float(one.values[-1]))) for one in found
+        ]
         begun = next((value for labels, value in rows if ["__name__", START] in labels), None)
         process = "" if begun is None else repr(begun)
         last = max((one.at for one in self.processes.values()), default=None)
@@ -100,6 +105,11 @@ class _Text(_files.FileItem):
 
     def open(self) -> BinaryIO:
         return io.BytesIO(self._bytes)
+
+
+def _plain(value: float) -> float:
+    """A number that JSON can hold; an infinite counter counts nothing either way."""
+    return min(max(float(value), -_LARGEST), _LARGEST)
 
 
 def answer(client: _http.Client, path: str) -> str:
@@ -176,7 +186,11 @@ def look(memory: Memory, counting: Counting, found: Found, at_ms: int) -> Iterat
     series = found.series()
     counting.falls = {(): memory.falls}
     counting.count(series)
-    now = [replace(one, times=one.times[-1:], values=one.values[-1:]) for one in series if one.times[-1] == at_ms]
+    now = [
+        replace(one, times=one.times[-1:], values=one.values[-1:])
+        for one in series
+        if one.times.size and one.times[-1] == at_ms
+    ]
     memory.take(now, at_ms)
     target = counting.targets.get(())
     memory.falls = [fall for fall in (target.falls if target else []) if at_ms - fall <= BRIDGE * 1000]

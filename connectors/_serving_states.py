@@ -100,7 +100,8 @@ class Readiness:
         if not isinstance(reply.data, list):
             self.said.reject("the index of models is no list")
             return None
-        return self._indexed([one for one in reply.data if isinstance(one, dict) and self.wants(str(one.get("name")))])
+        named = [one for one in reply.data if isinstance(one, dict) and isinstance(one.get("name"), str)]
+        return self._indexed([one for one in named if self.wants(one["name"])])
 
     def _one(self, client: _http.Client, name: str) -> Outcome:
         path = f"/v2/models/{quote(name, safe='')}/ready"
