@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,17 +17,28 @@ from tandem import handed, times, toml_text
 from tandem.config import Config, ConfigError
 from tandem.store import backup
 from tandem.store.file import Store, StoreRefused
+from tandem.store.kept import Kind, kept
 
 CONFIG = "tandem.toml"
+WRITTEN: tuple[Kind, ...] = ("moment", "review")
+"""What people write, of all that they keep."""
 
 
 def export(store: Store, config: Config, folder: Path, now: int) -> dict[str, Any]:
     """Write the store and the configuration, without its secrets, into a new folder; the manifest.
 
-    What people write (moments, reviews) belongs here too, as a text of its own beside the configuration.
+    What people wrote (moments, reviews) travels with the store, and can be read in a text of its own as well.
     """
-    text = handed.text(config, handed.environment())
-    return backup.export(store, folder, {CONFIG: text}, {"exported": now, "folder": str(config.folder)})
+    texts = {CONFIG: handed.text(config, handed.environment())}
+    texts |= {f"{kind}s.json": said for kind in WRITTEN if (said := _written(store, kind))}
+    return backup.export(store, folder, texts, {"exported": now, "folder": str(config.folder)})
+
+
+def _written(store: Store, kind: Kind) -> str:
+    """What people keep of a kind as JSON, newest first; "" for nothing."""
+    some = [{"id": one.id, "made": times.text(one.made), "author": one.author, "content": json.loads(one.content)}
+            for one in kept(store, kind)]  # fmt: skip
+    return json.dumps(some, indent=1, ensure_ascii=False, sort_keys=True) + "\n" if some else ""
 
 
 def verified(folder: Path) -> Mapping[str, Any]:

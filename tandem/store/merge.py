@@ -4,8 +4,8 @@ What a store says is a value under a key with a stamp, the time of the pull that
 a bucket, an attempt of an event, a slice, a sample, a reference. Of two values the one with the later stamp counts, and
 between equal stamps the greater text, so that merging is commutative, associative and idempotent. What is taken over is
 appended under loads that keep their stamps; what stood before can still be read as of its load. Ratios that follow from
-events are made anew of the events of both. Moments and reviews, once there are tables of them, are joined row by row
-(`_rest`) unless a rule of their own is written here.
+events are made anew of the events of both. What people keep (answers, moments, reviews) has revisions of its own: it is
+joined row by row, as is every table that is not named here.
 """
 
 from __future__ import annotations
@@ -407,18 +407,14 @@ class Merge:
                                        if self.theirs.sources[source] not in rejects])  # fmt: skip
 
     def _rest(self) -> None:
-        """Row by row what no rule here is about, such as what people wrote."""
+        """Row by row what no rule here is about, such as what people keep, revision by revision."""
         summaries = {f"{kind}{suffix}" for kind in KINDS for suffix in TIERS.values()}
-        for table, columns in _tables(self.cursor).items():
-            if table in RULED | summaries or table not in _tables(self.theirs.other):
-                continue
-            told = ", ".join(f'"{one}"' for one in columns)
-            known = set(map(repr, self.cursor.execute(f"SELECT {told} FROM {table}").fetchall()))
-            fresh = [row for row in self.theirs.rows(f"SELECT {told} FROM {table}") if repr(row) not in known]
-            marks = ", ".join("?" * len(columns))
-            for row in fresh:
-                self.cursor.execute(f"INSERT INTO {table} ({told}) VALUES ({marks})", row)
-            self.rows += len(fresh)
+        mine, theirs = _tables(self.cursor), _tables(self.theirs.other)
+        for table in sorted(mine.keys() & theirs.keys() - RULED - summaries):
+            told = ", ".join(f'"{one}"' for one in mine[table])
+            self.cursor.register("arriving", self.theirs.other.sql(f"SELECT {told} FROM {table}").to_arrow_table())
+            self._counted(f"INSERT INTO {table} ({told}) SELECT {told} FROM arriving EXCEPT SELECT {told} FROM {table}")
+            self.cursor.unregister("arriving")
 
 
 _SLICES = (
