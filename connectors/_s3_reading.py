@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +61,25 @@ class Reading:
     pull: Pull
     scope: str
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
-    done: int = 0
+    inner: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def name(self) -> str:
+        """The format's own name, or "auto"."""
+        return AUTO if self.config.format == AUTO else connect.canonical(self.config.format)
+
+    @cached_property
+    def readers(self) -> dict[str, Connector]:
+        """Those who may be asked whether a file is theirs."""
+        names = connect.names() if self.name == AUTO else (self.name,)
+        return {name: connect.load(name) for name in names}
 
     def pages(self) -> Iterator[Page]:
         """All pages of the pull."""
         state = self.pull.state if isinstance(self.pull.state, dict) else {}
-        rows = self.config.format != AUTO and connect.canonical(self.config.format) in _ROWS
         with ExitStack() as opened:
             shelf = shelf_of(self.config, opened)
-            if rows:
+            if self.name in _ROWS:
                 yield from self._rows(shelf, state)
             else:
                 yield from self._one_by_one(shelf, state)
@@ -107,7 +118,7 @@ class Reading:
 
     def _is_row(self, key: str) -> bool:
         name = key.rpartition("/")[2]
-        if connect.canonical(self.config.format) == "delta":
+        if self.name == "delta":
             return f"/{LOG}/" in f"/{key}" or name.endswith((".parquet", ".bin"))
         return bool(SUFFIX.search(name)) and name[:1] not in "._"
 
@@ -171,25 +182,21 @@ class Reading:
 
     def _reader(self, found: Item, folder: Path) -> tuple[Connector, Any]:
         """The connector that reads a file, and its Config; raises Unread where there is none, or several."""
-        module, inner = inner_of(self.config, folder)
-        if module is not None:
-            if not module.recognise(found):
-                raise Unread(f"is nothing that {self.config.format} reads")
-            return module, inner
-        names = [name for name in connect.names() if connect.load(name).recognise(found)]
-        if len(names) != 1:
-            which = f"could be read by {', '.join(names)}" if names else "is nothing that Tandem reads"
-            raise Unread(f"{which}; say which connector reads it in format")
-        try:
-            return self._guessed(names[0], folder)
-        except ValueError:
-            raise Unread(
-                f'is read by {names[0]}, which wants to be told more: set format = "{names[0]}", and settings'
-            ) from None
+        names = [name for name, module in self.readers.items() if module.recognise(found)]
+        if len(names) == 1:
+            return self.readers[names[0]], self._inner(names[0], folder)
+        if self.name != AUTO:
+            raise Unread(f"is nothing that {self.config.format} reads")
+        which = f"could be read by {', '.join(names)}" if names else "is nothing that Tandem reads"
+        raise Unread(f"{which}; say which connector reads it in format")
 
-    def _guessed(self, name: str, folder: Path) -> tuple[Connector, Any]:
-        """The connector of that name without settings; raises ValueError where it needs some."""
-        module, inner = inner_of(replace(self.config, format=name), folder)
-        if module is None or name in _ROWS:
-            raise ValueError("rows need settings")
-        return module, inner
+    def _inner(self, name: str, folder: Path) -> Any:
+        """The Config of a reader; raises Unread for one that needs settings which nobody has given."""
+        if name not in self.inner:
+            try:
+                self.inner[name] = None if name in _ROWS else inner_of(replace(self.config, format=name), folder)[1]
+            except ValueError:
+                self.inner[name] = None
+        if self.inner[name] is None:
+            raise Unread(f'is read by {name}, which wants to be told more: set format = "{name}", and settings')
+        return self.inner[name]

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
 from connectors import _s3_mirror, s3
@@ -469,6 +470,7 @@ def test_a_wrong_configuration_is_refused_at_once(line: str, said: str) -> None:
 # -- from where to list again
 
 
+@with_settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 40_000)), min_size=1, max_size=30))
 def test_what_was_written_lately_is_always_listed_again(written: list[tuple[int, int, int]]) -> None:
     """Whatever the keys: the next listing has all objects of the last 3 hours, or it lists all."""
