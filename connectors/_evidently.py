@@ -98,6 +98,8 @@ class Head:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
+    url: str = ""
+    """Where people read the report."""
 
 
 def head_of(raw: Any) -> Head:

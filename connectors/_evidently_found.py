@@ -43,6 +43,8 @@ class Chosen(Protocol):
     def common(self) -> Common: ...
     @property
     def projects(self) -> tuple[str, ...]: ...
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def _listed(
     client: Client, project: str, name: str, head: Head, order: int, config: Chosen, said: Said
 ) -> Entry:  # fmt: skip
     place = f"api/projects/{project}/{head.id}"
+    if config.url.startswith("http"):
+        head = replace(head, url=f"{config.url.rstrip('/')}/projects/{project}/reports/{head.id}")
 
     def read() -> tuple[Head, Contents]:
         reply = client.get(f"{place}/download", {"report_format": "json"}, json="nan", accept=(200, 404))

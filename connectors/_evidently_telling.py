@@ -101,7 +101,9 @@ class Teller:
             yield Page([*self._samples(one), *self._validations(one)])
             yield from self._counts(one)
             began = self._drifting.begun(one.who, one.ts, one.contents.judgements.values())
-            begun = onset(f"{one.judged.identity}:{one.who}", one.ts, began, one.series, self.pull)
+            begun = onset(
+                f"{one.judged.identity}:{one.who}", one.ts, began, one.series, self.pull, url=one.judged.head.url
+            )
             if begun is not None:
                 yield begun
 
@@ -171,4 +173,4 @@ class Teller:
             outcome: Outcome = "excluded" if not ran else "bad" if failed else "good"
             title = f"{len(failed)} of {ran} tests failed" if failed else f"{ran} tests passed"
             yield Event("validation", key, one.ts, outcome=outcome, version=one.series.version, title=title,
-                        labels=labels, revision=of.rank[0])  # fmt: skip
+                        labels=labels, revision=of.rank[0], url=of.head.url)  # fmt: skip

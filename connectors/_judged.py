@@ -122,7 +122,7 @@ def digest(content: Any) -> str:
 
 def onset(
     key: str, ts: int, began: Sequence[Judgement], series: Series, pull: Pull, kind: str = "data drift",
-    more: Mapping[str, object] | None = None,
+    more: Mapping[str, object] | None = None, url: str = "",
 ) -> Page | None:  # fmt: skip
     """The event of what began to drift at one time; where an earlier look said so and a newer does not, it is undone.
 
@@ -138,6 +138,6 @@ def onset(
     event = Event(
         "drift", key, ts, outcome="bad" if began else "excluded", version=series.version,
         title=f"{kind}: {first}" if began else f"no {kind} after all: a newer report of that time says so",
-        labels=labels,
+        labels=labels, url=url,
     )  # fmt: skip
     return Page([event], slice=Slice(name, json.dumps([event.outcome, event.title, label])))

@@ -112,6 +112,9 @@ def test_drift_is_an_event_where_it_begins_whatever_the_method() -> None:
     assert [(one.ts - T1) // 3600 for one in found] == [1, 5]
     assert found[0].title == "data drift: amount (K-S p_value 0.01 <= 0.05)"
     assert {one.outcome for one in found} == {"bad"}
+    assert [one.url.partition("/projects/")[2] for one in found] == [
+        f"{PROJECT}/reports/{list(server.reports)[hour]}" for hour in (1, 5)
+    ]
 
 
 def test_drift_that_a_newer_report_denies_is_taken_back(store: Store) -> None:
