@@ -6,13 +6,12 @@ and marked approximate.
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from connectors._files import items
+from connectors._files import files_at
 from connectors._whylogs import is_binary, is_told, is_views
 from connectors._whylogs_reading import Reading
 from tandem.connect import About, Common, Given, Item, Pull, SourceRefused, setting
@@ -94,7 +93,8 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     """The profiles that were not counted before, oldest first."""
     if config.path is None:
         raise SourceRefused(f'set path = "FILE, FOLDER or GLOB" for the source "{config.common.name}".')
-    yield from Reading(config, pull).pages(_found(config.path, config))
+    found = files_at(config.path, Given(timezone=config.common.timezone))
+    yield from Reading(config, pull).pages(item for item, alone in found if alone or recognise(item))
 
 
 def parse(item: Item, config: Config) -> Iterator[Page]:
@@ -106,14 +106,3 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
 def parse_with(item: Item, config: Config, pull: Pull) -> Iterator[Page]:
     """The profiles of one file, on the bins that are in force; raises SourceRefused where it cannot be used."""
     yield from Reading(config, replace(pull, state=None), alone=True).pages([item])
-
-
-def _found(path: Path, config: Config) -> Iterator[Item]:
-    given = Given(timezone=config.common.timezone)
-    hits = [path] if path.exists() else [Path(hit) for hit in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-    if not hits and not glob.has_magic(str(path)):
-        raise SourceRefused(f"{path} is not there; check the path.")
-    for hit in hits:
-        for item in items(hit, given):
-            if recognise(item) or (hits == [item.path] and not item.entries):
-                yield item

@@ -219,6 +219,20 @@ def test_an_hour_that_is_written_again_takes_back_what_it_said(tmp_path: Path, s
     assert pulled(store, config(folder), NOW + 600).rows == 0
 
 
+def test_labels_that_come_later_end_as_if_they_had_come_at_once(tmp_path: Path) -> None:
+    """A model quality job that runs again writes its hour again."""
+    ends = {}
+    for name, rounds in (("late", [(50, 4, 2, 20), (60, 9, 3, 28), (61, 9, 5, 28)]), ("once", [(61, 9, 5, 28)])):
+        with open_store(tmp_path / f"{name}.duckdb") as store:
+            for number, counts in enumerate(rounds):
+                put(tmp_path / name, T0, "statistics.json", made.quality(*counts), at=NOW + number)
+                assert pulled(store, config(tmp_path / name), NOW + 300 * number).error == ""
+            reader = Reader(store)
+            [series] = [one.id for one in reader.series(signal="outcome")]
+            [[ends[name]]] = list(reader.totals("confusion", [series], [(T0, T0 + HOUR)]).values())
+    assert ends["late"] == ends["once"] == {("0", "0"): (61,), ("0", "1"): (9,), ("1", "0"): (5,), ("1", "1"): (28,)}
+
+
 def test_drift_begins_once_and_ends_when_an_hour_says_so(tmp_path: Path) -> None:
     for number, found in enumerate([(), ("x",), ("x", "y"), (), ("x",)]):
         put(tmp_path, T0 + number * HOUR, "statistics.json", made.statistics({"x": values(60), "y": ["a"] * 60}))
