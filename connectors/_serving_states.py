@@ -252,7 +252,10 @@ def _labels(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rollouts(one: Mapping[str, Any]) -> Iterator[Event]:
-    """The newest revision: good since it is ready, bad where it failed, open while nobody knows."""
+    """The newest revision: good since it is ready, bad where it failed, open while nobody knows.
+
+    When it was begun is not told, so no end either: from the two a duration would be derived.
+    """
     predictor = _predictor(one)
     created, ready = predictor.get("latestCreatedRevision"), predictor.get("latestReadyRevision")
     conditions = {str(each.get("type")): each for each in (one.get("status") or {}).get("conditions") or ()}
@@ -269,7 +272,6 @@ def _rollouts(one: Mapping[str, Any]) -> Iterator[Event]:
             "deployment",
             f"{_name(one)}/{revision}",
             at,
-            ended=None if outcome == "open" else at,
             outcome=outcome,
             version=str(revision),
             title=f"{one['metadata']['name']} {revision}",
