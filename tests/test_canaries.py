@@ -12,15 +12,23 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from connectors import elasticsearch, evidently, newrelic, s3
+from connectors import elasticsearch, evidently, newrelic, phoenix, s3, serving
 from tandem import collect
 from tandem.config import Source
 from tandem.store.backup import export
 from tandem.store.file import open_store
-from tests import faults_elasticsearch, faults_evidently, faults_newrelic, faults_s3
+from tests import (
+    faults_elasticsearch,
+    faults_evidently,
+    faults_newrelic,
+    faults_phoenix,
+    faults_s3,
+    faults_serving,
+)
 from tests.elastic_server import Elastic
 from tests.evidently_server import Evidently, checked, drift
 from tests.faults import START, TOKEN, TOKEN_ENV, virtual
+from tests.faults_prometheus import answer_of
 from tests.newrelic_server import NewRelic
 from tests.replay import Answer, Asked, serve
 
@@ -55,6 +63,19 @@ def stored() -> tuple[Callable[[Asked], Answer], Any, Any]:
     return server.answer, s3, faults_s3.config
 
 
+def traces() -> tuple[Callable[[Asked], Answer], Any, Any]:
+    server = faults_phoenix.filled(20, TOKEN)
+    for _, _, one in server.rows:
+        one["attributes"]["llm.model_name"] = f"model of {TOKEN}"
+    return server.answer, phoenix, lambda url: faults_phoenix.config(url, token_env=TOKEN_ENV)
+
+
+def models() -> tuple[Callable[[Asked], Answer], Any, Any]:
+    held = [({**labels, "pod": TOKEN}, samples) for labels, samples in faults_serving.stored()]
+    keys = {"flavour": "mlserver", "token_env": TOKEN_ENV}
+    return answer_of(held), serving, lambda url: faults_serving.config("", prometheus_url=url, **keys)
+
+
 ECHOES: dict[str, Callable[[Asked], Answer]] = {
     "401": lambda asked: Answer({"error": {"reason": f"unable to authenticate {TOKEN}"}}, 401),
     "400": lambda asked: Answer({"error": {"type": "x", "reason": f"no {asked.headers}"}}, 400),
@@ -66,7 +87,7 @@ ECHOES: dict[str, Callable[[Asked], Answer]] = {
 }
 
 
-@pytest.mark.parametrize("build", [elastic, relic, drifting, stored])
+@pytest.mark.parametrize("build", [elastic, relic, drifting, stored, traces, models])
 def test_a_planted_token_is_found_nowhere(
     build: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
