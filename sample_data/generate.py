@@ -10,6 +10,7 @@ from sample_data import (
     git_export,
     github_export,
     gitlab_export,
+    judged_export,
     junit_export,
     mlflow_export,
     platform_export,
@@ -22,7 +23,7 @@ from sample_data import (
 HERE = Path(__file__).parent
 EXPORTS = (
     prometheus_export, github_export, gitlab_export, git_export, platform_export, junit_export, mlflow_export,
-    prediction_logs, watching_export,
+    prediction_logs, judged_export, watching_export,
 )  # fmt: skip
 
 
@@ -33,7 +34,8 @@ def generate(folder: Path) -> None:
         shutil.rmtree(files)
     for export in EXPORTS:
         export.write(files)
-    said = [part.truth() for part in (story, watching_export, gitlab_export, git_export, platform_export)]
+    parts = (story, watching_export, gitlab_export, git_export, platform_export, judged_export)
+    said = [part.truth() for part in parts]
     (folder / "truth.toml").write_text("\n".join(said), encoding="utf-8", newline="\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,18 +32,20 @@ COUNTRY_SHARES = (0.22, 0.18, 0.24, 0.14, 0.12, 0.10)
 INTENTS = np.array(["product", "category", "brand", "help", "order"])
 INTENT_SHARES = (0.38, 0.22, 0.18, 0.12, 0.10)
 BATCHES = {"click-model": 1800}
+IN_A_TABLE = "click-model"
+"""The model whose log is a Delta table."""
 Columns = dict[str, np.ndarray]
 
 
 def write(folder: Path) -> None:
-    """predictions/<model>/<monday>.parquet and labels/<model>/<monday>.parquet."""
-    for model, (prefix, make) in LOGS.items():
-        random = random_of("predictions", model)
-        ts = _times(random, BATCHES.get(model, 0))
-        columns, label, delay = make(random, ts)
-        ids = np.array([f"{prefix}-{number:06d}" for number in range(1, len(ts) + 1)])
-        log = {"prediction_id": ids, "ts": ts, **columns}
-        _weekly(folder / "predictions" / model, log, ts // 1_000_000)
+    """predictions/<model>/<monday>.parquet, one as a Delta table, and labels/<model>/<monday>.parquet."""
+    for model in LOGS:
+        log, label, delay = _made(model)
+        ids, ts = log["prediction_id"], log["ts"]
+        if model == IN_A_TABLE:
+            table(folder / "predictions" / model, log)
+        else:
+            _weekly(folder / "predictions" / model, log, ts // 1_000_000)
         known = delay >= 0
         arrived = ts[known] // 1_000_000 + delay[known]
         order = np.lexsort((ids[known], arrived))
@@ -50,6 +53,57 @@ def write(folder: Path) -> None:
         labels = {"prediction_id": ids[known][order], "label": label[known][order]}
         labels["labelled_at"] = arrived[order] * 1_000_000
         _weekly(folder / "labels" / model, labels, arrived[order])
+
+
+def logged(model: str) -> Columns:
+    """The predictions of a model as they were logged: times are microseconds."""
+    return _made(model)[0]
+
+
+def _made(model: str) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """(predictions, their true labels, seconds until each label came or -1)."""
+    prefix, make = LOGS[model]
+    random = random_of("predictions", model)
+    ts = _times(random, BATCHES.get(model, 0))
+    columns, label, delay = make(random, ts)
+    ids = np.array([f"{prefix}-{number:06d}" for number in range(1, len(ts) + 1)])
+    return {"prediction_id": ids, "ts": ts, **columns}, label, delay
+
+
+def table(folder: Path, log: Columns) -> None:
+    """A Delta table, partitioned by week: a commit each Monday adds what was predicted in the week before."""
+    seconds = log["ts"] // 1_000_000
+    weeks = (seconds - START) // WEEK
+    arrays = {name: _arrow(name, values) for name, values in log.items()}
+    for number, week in enumerate(np.unique(weeks)):
+        begin = START + int(week) * WEEK
+        day, made = stamp(begin)[:10], (begin + WEEK + 900) * 1000
+        part = pa.table(arrays).filter(pa.array(weeks == week))
+        path = f"week={day}/part-00000-{number:08x}-5e1f-4a7c-9d02-c0ffee{number:06x}-c000.zstd.parquet"
+        parquet(folder / path, part)
+        first = [] if number else [
+            {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}},
+            {"metaData": {"id": "5b8f0c7e-2d4a-4c1b-8e3f-90a1b2c3d4e5", "name": None, "description": None,
+                          "format": {"provider": "parquet", "options": {}}, "schemaString": _schema(part.schema),
+                          "partitionColumns": ["week"], "createdTime": made, "configuration": {}}},
+        ]  # fmt: skip
+        added = {"path": path, "partitionValues": {"week": day}, "size": (folder / path).stat().st_size,
+                 "modificationTime": made, "dataChange": True, "stats": json.dumps({"numRecords": part.num_rows}),
+                 "tags": None}  # fmt: skip
+        said = {"timestamp": made, "operation": "WRITE",
+                "operationParameters": {"mode": "Append", "partitionBy": '["week"]'}}  # fmt: skip
+        lines = [{"commitInfo": said}, *first, {"add": added}]
+        commit = folder / "_delta_log" / f"{number:020d}.json"
+        commit.parent.mkdir(parents=True, exist_ok=True)
+        text = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
+        commit.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _schema(schema: pa.Schema) -> str:
+    kinds = {"string": "string", "double": "double", "int64": "long", "timestamp[us, tz=UTC]": "timestamp"}
+    fields = [{"name": one.name, "type": kinds[str(one.type)], "nullable": True, "metadata": {}} for one in schema]
+    fields.append({"name": "week", "type": "string", "nullable": True, "metadata": {}})
+    return json.dumps({"type": "struct", "fields": fields}, separators=(",", ":"))
 
 
 def _weekly(folder: Path, columns: Columns, seconds: np.ndarray) -> None:

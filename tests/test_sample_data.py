@@ -142,8 +142,8 @@ def test_the_company() -> None:
 def test_the_config_is_accepted_and_every_model_has_a_promise_of_its_own() -> None:
     loaded = tandem_config.load(HERE / "tandem.toml")
     assert {source.common.connector for source in loaded.sources} == {
-        "argocd", "git", "github", "gitlab", "junit", "kubernetes", "mlflow", "nagios", "pagerduty", "predictions",
-        "prometheus", "statuspage", "terraform",
+        "argocd", "delta", "evidently", "git", "github", "gitlab", "junit", "kubernetes", "mlflow", "nagios", "nannyml",
+        "pagerduty", "predictions", "prometheus", "statuspage", "terraform", "whylogs",
     }  # fmt: skip
     assert {one.name for one in loaded.components if one.kind == "model"} <= {
         one.component for one in loaded.objectives
