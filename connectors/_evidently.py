@@ -30,6 +30,7 @@ _PLAIN = frozenset({"column", "label", "embeddings_name", "column_name"})
 _DEFAULTS = frozenset({"classification_name", "regression_name", "ranking_name"})
 _FAULTS = {"MissingValueCount": "missing", "OutRangeValueCount": "out of range", "OutListValueCount": "unseen category"}
 _TEXT = 80
+_LONG = 200
 _WHOLE = 1e-9
 
 Cells = dict[tuple[str, str], int]
@@ -108,9 +109,9 @@ def head_of(raw: Any) -> Head:
     tags = told.get("tags")
     given = {str(name): value for name, value in inside(told, "metadata").items()}
     return Head(
-        text_of(told, "id"), text_of(told, "name"), text_of(told, "timestamp"),
-        tuple(str(tag) for tag in tags if isinstance(tag, str | int)) if isinstance(tags, list) else (),
-        {name: str(value) for name, value in given.items() if isinstance(value, str | int | float)},
+        text_of(told, "id"), text_of(told, "name")[:_LONG], text_of(told, "timestamp"),
+        tuple(str(tag)[:_LONG] for tag in tags if isinstance(tag, str | int)) if isinstance(tags, list) else (),
+        {name[:_LONG]: str(value)[:_LONG] for name, value in given.items() if isinstance(value, str | int | float)},
     )  # fmt: skip
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from connectors import evidently
-from connectors._evidently import contents_of
+from connectors._evidently import contents_of, head_of
 from connectors._evidently_old import METHODS
 from connectors._files import item
 from tandem import collect, connect
@@ -112,6 +116,35 @@ def test_what_is_no_report_is_refused_in_one_sentence(tmp_path: Path, text: str)
     with pytest.raises(SourceRefused) as refused:
         parsed(path)
     assert re.fullmatch(r"x\.json .*\.", str(refused.value))
+
+
+KEYS = (
+    "metrics tests metric_results suite summary config type value values count counts share column method threshold "
+    "metric result current current_matrix labels widget drift_by_columns params data metric_value_location timestamp "
+    "tags metadata metric_name z x y status id mean std conf_matrix test_results parameters features"
+).split()
+WORDS = ("evidently:metric_v2:ValueDrift", "evidently:metric_v2:RowCount", "DataDriftTable", "heatmap", "psi", "FAIL",
+         "evidently:metric_v2:MissingValueCount", "ClassificationConfusionMatrix", "GroupByMetric", "")  # fmt: skip
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WORDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(document=st.dictionaries(st.sampled_from(KEYS), ODD, min_size=1, max_size=6))
+def test_whatever_stands_in_a_report_it_is_read_or_refused(document: Any) -> None:
+    """Values of any kind in any place: nothing else than ValueError comes out, and only whole counts and numbers."""
+    try:
+        found = contents_of(document)
+    except ValueError:
+        return
+    head_of(document)
+    assert all(isinstance(one, float) and math.isfinite(one) for one in found.numbers.values())
+    assert all(one.value is None or math.isfinite(one.value) for one in found.judgements.values())
+    assert found.rows is None or found.rows >= 0
+    assert all(isinstance(n, int) and n >= 0 for n in (found.confusion or {}).values())
 
 
 def test_a_workspace_in_an_archive_is_read_where_it_lies(tmp_path: Path) -> None:
