@@ -21,6 +21,7 @@ from tandem.records import (
     DAY,
     Batch,
     Covered,
+    Event,
     Page,
     Record,
     bucket_of,
@@ -38,6 +39,8 @@ SKEW = 300
 """Seconds by which a time may lie in the future before it is rejected."""
 ROWS = 200_000
 """Rows after which a transaction is committed."""
+EVENT = 40
+"""Rows that an event weighs: its text, and what is derived of it on three tiers; more at once needs much memory."""
 SECONDS = 1.0
 """Seconds after which a transaction is committed."""
 MEANING = 24
@@ -241,7 +244,9 @@ def _add(run: _Run, page: Page) -> None:
 
 
 def _weight(record: Record) -> int:
-    return len(record.columns["ts"]) if isinstance(record, Batch) else 1
+    if isinstance(record, Batch):
+        return len(record.columns["ts"])
+    return EVENT if isinstance(record, Event) else 1
 
 
 def _shifted_cover(run: _Run, one: Covered) -> Covered:
