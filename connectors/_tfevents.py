@@ -5,6 +5,7 @@ Field numbers are those of TensorFlow's event.proto, summary.proto, tensor.proto
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,11 @@ NAMES = {1: "SUCCESS", 2: "FAILURE", 3: "RUNNING"}
 """What the hparams plugin says of a run."""
 _START, _STOP = 1, 2
 _SCALARS, _HPARAMS = "scalars", "hparams"
-_HEAD = struct.Struct("<Bd")
+_PLAIN = re.compile(
+    rb"\x09(.{8})(?:\x10([\x80-\xff]{0,9}[\x00-\x7f]))?\x2a([\x00-\x7f])\x0a([\x00-\x7f])\x0a([\x00-\x7f])(.*)\x15(.{4})",
+    re.DOTALL,
+)
+"""Time, step, and a summary of one value with its tag and its number."""
 _NUMBERS = {1: "<f", 2: "<d", 3: "<i", 4: "<B", 5: "<h", 6: "<b", 9: "<q", 10: "<?", 19: "<e", 22: "<I", 23: "<Q"}
 """How the types of a tensor lie in its content; bfloat16 (14) is the upper half of a float."""
 _BFLOAT16, _HALF = 14, 19
@@ -45,12 +50,11 @@ class Logged:
 
 def read(data: bytes) -> Logged:
     """What a record says; raises BadMessage where it is no event."""
+    plain = _plain(data)
+    if plain is not None:
+        return plain
     found = Logged()
-    begin, end = 0, len(data)
-    if end > 9 and data[0] == 0x09:  # the time, first in every writer
-        found.wall = _HEAD.unpack_from(data)[1]
-        begin = 9
-    for number, wire, value in fields(data, begin, end):
+    for number, wire, value in fields(data):
         if number == 1 and wire == FIXED64:
             found.wall = double(data, _place(value)[0])
         elif number == 2 and wire == VARINT:
@@ -62,6 +66,20 @@ def read(data: bytes) -> Logged:
     if found.started is not None:
         found.started = found.step
     return found
+
+
+def _plain(data: bytes) -> Logged | None:
+    """A record of one simple value and nothing else, as most are; None for any other."""
+    match = _PLAIN.fullmatch(data)
+    if match is None:
+        return None
+    wall, step, summary, value, size, tag, number = match.groups()
+    if size[0] != len(tag) or value[0] != len(tag) + 7 or summary[0] != len(tag) + 9:
+        return None
+    return Logged(
+        double(wall, 0), signed(varint(step, 0, len(step))[0]) if step else 0,
+        [(tag.decode("utf-8", "replace"), single(number, 0))],
+    )  # fmt: skip
 
 
 def _place(value: int | tuple[int, int]) -> tuple[int, int]:

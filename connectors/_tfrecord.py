@@ -21,7 +21,7 @@ CHUNK = 1 << 20
 LARGEST = 16 << 20
 """Most bytes of a record that is read; a larger one, a picture or a graph, is passed over."""
 HEADER, FOOTER = 12, 4
-_BLOCK = 64
+_BLOCK, _LENGTHS = 64, 8
 _POLYNOMIAL = 0x82F63B78
 _ONES = 0xFFFFFFFF
 _LENGTH = struct.Struct("<QI")
@@ -121,27 +121,25 @@ def _past_large(opened: BinaryIO, left: bytes, begin: int) -> tuple[bytes, int, 
 def crc32c(pieces: Sequence[bytes]) -> Array:
     """The masked CRC-32C of each piece, as TFRecord writes it."""
     sums = np.zeros(len(pieces), dtype=np.uint32)
-    groups: dict[int, list[int]] = {}
-    for place, piece in enumerate(pieces):
-        blocks = max(1, -(-len(piece) // _BLOCK))
-        groups.setdefault(1 << (blocks - 1).bit_length(), []).append(place)
-    for blocks, places in groups.items():
-        sums[places] = _registers([pieces[place] for place in places], blocks)
-    sizes = np.array([len(piece) for piece in pieces], dtype=np.int64)
+    sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
+    powers = np.ceil(np.log2(np.maximum(-(-sizes // _BLOCK), 1))).astype(np.int64)
+    powers[sizes <= _LENGTHS] = -1
+    for power in np.unique(powers).tolist():
+        places = np.flatnonzero(powers == power)
+        some = [pieces[place] for place in places.tolist()]
+        sums[places] = _registers(some, 1, _LENGTHS) if power < 0 else _registers(some, 1 << power, _BLOCK)
     plain = sums ^ _shifted_ones(sizes) ^ np.uint32(_ONES)
     return ((plain >> np.uint32(15)) | (plain << np.uint32(17))) + np.uint32(0xA282EAD8)
 
 
-def _registers(pieces: Sequence[bytes], blocks: int) -> Array:
-    """What is left of pieces that begin at 0; zeros before a piece change nothing of that."""
-    width = blocks * _BLOCK
-    raw = b"".join(piece.rjust(width, b"\0") for piece in pieces)
-    words = np.frombuffer(raw, dtype="<u2").reshape(-1, _BLOCK // 2).T.copy()
+def _registers(pieces: Sequence[bytes], blocks: int, size: int) -> Array:
+    """What is left of pieces of so many blocks of a size; zeros before a piece change nothing of that."""
+    raw = b"".join([piece.rjust(blocks * size, b"\0") for piece in pieces])
+    words = np.frombuffer(raw, dtype="<u2").reshape(-1, size // 2).T.copy()
     table = _table()
     register = np.zeros(words.shape[1], dtype=np.uint32)
     for word in words:
         register = table[(register ^ word) & 0xFFFF] ^ (register >> np.uint32(16))
-    size = _BLOCK
     while blocks > 1:
         pairs = register.reshape(-1, 2)
         register = _behind(pairs[:, 0], size) ^ pairs[:, 1]

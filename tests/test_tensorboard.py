@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connectors import _tensorboard, _tfrecord, tensorboard
+from connectors import _tensorboard, _tfevents, _tfrecord, tensorboard
 from connectors._files import item
 from connectors._tfevents import read
 from connectors._tfrecord import BrokenFraming, crc32c, records
@@ -163,6 +163,18 @@ def test_scalars_of_both_forms_and_of_every_type() -> None:
         "half": 1.5, "bfloat16": 2.0, "shape [1]": 8.0,
     }  # fmt: skip
     assert logged.other == 3
+
+
+def test_plain_records_are_read_as_all_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(9)
+    tags = ["", "a", "\x15tag\x15", "é" * 40, "t" * 118, "t" * 119, "t" * 200]
+    some = [event(T0 + chance.random(), step, summary(simple(chance.choice(tags), chance.random())))
+            for step in (0, 1, 127, 128, 300, 1 << 40, -5) for _ in range(30)]  # fmt: skip
+    some += [one[:-1] + bytes([one[-1] ^ 7]) for one in some[:50]]
+    known = [read(one) for one in some]
+    monkeypatch.setattr(_tfevents, "_plain", lambda data: None)
+    assert [read(one) for one in some] == known
+    assert len({one.step for one in known}) == 7
 
 
 def test_the_captured_file() -> None:
