@@ -119,10 +119,12 @@ def test_what_is_no_report_is_refused_in_one_sentence(tmp_path: Path, text: str)
 
 
 KEYS = (
-    "metrics tests metric_results suite summary config type value values count counts share column method threshold "
-    "metric result current current_matrix labels widget drift_by_columns params data metric_value_location timestamp "
-    "tags metadata metric_name z x y status id mean std conf_matrix test_results parameters features"
-).split()
+    "metrics", "tests", "metric_results", "suite", "summary", "config", "type", "value", "values", "count",
+    "counts", "share", "column", "method", "threshold", "metric", "result", "current", "current_matrix",
+    "labels", "widget", "drift_by_columns", "params", "data", "metric_value_location", "timestamp", "tags",
+    "metadata", "metric_name", "z", "x", "y", "status", "id", "mean", "std", "conf_matrix", "test_results",
+    "parameters", "features",
+)  # fmt: skip
 WORDS = ("evidently:metric_v2:ValueDrift", "evidently:metric_v2:RowCount", "DataDriftTable", "heatmap", "psi", "FAIL",
          "evidently:metric_v2:MissingValueCount", "ClassificationConfusionMatrix", "GroupByMetric", "")  # fmt: skip
 ODD = st.recursive(
