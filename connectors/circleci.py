@@ -16,12 +16,12 @@ from connectors._circleci_server import HORIZON, Reading, remembered
 from connectors._circleci_tests import pieces, tested_of, with_tests
 from connectors._files import documents
 from connectors._http import open_client
+from connectors._together import all_are, parts
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Event, Page
 
 SERVER = "https://circleci.com"
 _PIECE = 200
-_FOLDER = 1000
 _SLUG = re.compile(rb'"(?:project_)?slug"\s*:\s*"([^"/]+/[^"]+/[^"]+)"')
 
 ABOUT = About(
@@ -116,22 +116,14 @@ def _slug(project: str) -> str:
 def recognise(item: Item) -> bool:
     """Objects of API v2 or of webhooks; a folder of nothing else, for its files belong together."""
     if item.entries:
-        names = _readable(item)
-        return bool(names) and all(recognise(item.child(name)) for name in names)
+        return all_are(item, recognise)
     head = item.head.lstrip(b"\xef\xbb\xbf \t\r\n")
     return head.startswith((b"{", b"[")) and any(all(mark.search(head) for mark in marks) for marks in MARKS)
 
 
-def _readable(folder: Item) -> list[str]:
-    """The entries of a folder without notes to people; none where there are folders in it."""
-    if len(folder.entries) > _FOLDER or any("/" in entry for entry in folder.entries):
-        return []
-    return [entry for entry in folder.entries if not entry.startswith(".") and not entry.endswith(".md")]
-
-
 def belongs(item: Item, config: Config) -> bool:
     """Whether a file may hold objects of this project: it names it, or none at all."""
-    heads = [item.child(name).head for name in _readable(item)] if item.entries else [item.head]
+    heads = [one.head for one in parts(item)]
     named = {_slug(name.decode("utf-8", "replace")) for head in heads for name in _SLUG.findall(head)}
     return not named or not config.project or _slug(config.project) in named
 
@@ -139,7 +131,7 @@ def belongs(item: Item, config: Config) -> bool:
 def parse(item: Item, config: Config) -> Iterator[Page]:
     """The events of one file, or of a folder whose files belong together; tests without a job by the file's time."""
     words, saved = Words(config), Saved()
-    for each in [item.child(name) for name in _readable(item)] if item.entries else [item]:
+    for each in parts(item):
         for document in documents(each):
             saved.add(document, each, words)
     chosen = Chosen(config)

@@ -23,6 +23,7 @@ from connectors._gitlab_objects import Raw
 from connectors._gitlab_tests import Report, piece, report_of, runs
 from connectors._gitlab_walk import MANY, may_report, together
 from connectors._http import Client, next_link, open_client
+from connectors._together import all_are, parts
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.intervals import subtract, union
 from tandem.records import DAY, Covered, Event, Finding, Gap, Page, labels_of
@@ -34,7 +35,6 @@ KNOWN = 20_000
 SETTLED = 120
 """Seconds after its end in which a pipeline without a test report is read again."""
 _PIECE = 1000
-_FOLDER = 1000
 _MARKS = tuple(
     tuple(re.compile(pattern) for pattern in patterns)
     for patterns in (
@@ -137,24 +137,16 @@ def scope(config: Config) -> str:
 def recognise(item: Item) -> bool:
     """Objects of GitLab's API or of its webhooks; a folder of nothing else, for its files belong together."""
     if item.entries:
-        names = _readable(item)
-        return bool(names) and all(recognise(item.child(name)) for name in names)
+        return all_are(item, recognise)
     head = item.head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not head.startswith((b"{", b"[")):
         return False
     return any(all(mark.search(head) for mark in marks) for marks in _MARKS)
 
 
-def _readable(folder: Item) -> list[str]:
-    """The entries of a folder without notes to people; none where there are folders in it."""
-    if len(folder.entries) > _FOLDER or any("/" in entry for entry in folder.entries):
-        return []
-    return [entry for entry in folder.entries if not entry.startswith(".") and not entry.endswith(".md")]
-
-
 def belongs(item: Item, config: Config) -> bool:
     """Whether a file may hold objects of these projects: it names one of them, or none at all."""
-    heads = [item.child(name).head for name in _readable(item)] if item.entries else [item.head]
+    heads = [one.head for one in parts(item)]
     found = {name for head in heads for pattern in (_NAMED, _PATH) for name in pattern.findall(head)}
     named = {name.decode("utf-8", "replace").lower() for name in found}
     wanted = {one.lower() for one in config.projects if not one.isdecimal()}
@@ -164,7 +156,7 @@ def belongs(item: Item, config: Config) -> bool:
 def parse(item: Item, config: Config) -> Iterator[Page]:
     """The events of one file, or of a folder whose files belong together; test reports by the time of the file."""
     objects = Objects(config)
-    for each in [item.child(name) for name in _readable(item)] if item.entries else [item]:
+    for each in parts(item):
         for document in documents(each):
             objects.add(document)
         for report in objects.reports:

@@ -1,0 +1,25 @@
+"""Folders whose files belong together: what one says is completed by what another says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tandem.connect import Item
+
+MOST = 1000
+"""Most files of a folder that are read as one."""
+
+
+def parts(item: Item) -> list[Item]:
+    """The files of a folder without notes to people, or the file itself; none where there are folders in it."""
+    if not item.entries:
+        return [item]
+    if len(item.entries) > MOST or any("/" in entry for entry in item.entries):
+        return []
+    return [item.child(entry) for entry in item.entries if not entry.startswith(".") and not entry.endswith(".md")]
+
+
+def all_are(item: Item, recognised: Callable[[Item], bool]) -> bool:
+    """Whether a folder holds nothing but files that are recognised."""
+    found = parts(item)
+    return bool(found) and all(recognised(one) for one in found)
