@@ -100,4 +100,6 @@ def kind_of(document: Any) -> str:
         return "packages"
     if "EndpointConfigName" in document and "EndpointStatus" in document:
         return "endpoint"
+    if isinstance(document.get("MetricDataResults"), list):
+        return "metrics"
     return "job" if "ProcessingJobName" in document else ""

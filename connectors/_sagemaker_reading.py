@@ -19,11 +19,12 @@ from connectors._profiled import Column, Profiling, Table
 from connectors._s3_listing import Stored, resume_of
 from connectors._s3_mirror import Unread
 from connectors._sagemaker import STATUS, Hour, Job, columns_of, hour_of, job_of, judgements, quality_of, violations_of
+from connectors._sagemaker_metrics import requests
 from connectors._sagemaker_places import Folder, Place
 from connectors._said import Said
 from connectors._sketched import REFERENCE
 from tandem.connect import Item, Pull, SourceRefused
-from tandem.records import Confusion, Fact, Finding, Page, Record, Sample, Series, Slice
+from tandem.records import Confusion, Fact, Finding, Page, Record, Sample, Series, Slice, labels_of
 
 if TYPE_CHECKING:
     from connectors.sagemaker import Config
@@ -326,6 +327,12 @@ class Reading:
                 page = events.promotion(document, self.words, self.pull)
                 if page is not None:
                     yield page
+            elif kind == "metrics":
+                endpoint, variant = ["", "", *where.split("/")[:-1]][-2:]
+                if self._wanted(endpoint):
+                    yield Page(
+                        requests(document, labels_of({"endpoint": endpoint, "variant": variant}), self.pull.until)
+                    )
             elif kind == "job":
                 job = job_of(document)
                 self.jobs[job.hour] = max(job, self.jobs.get(job.hour, job), key=lambda one: one.ended)
@@ -339,7 +346,7 @@ class Reading:
         path = item.path.absolute() if item.name == item.path.name else item.path.absolute() / item.name
         one = Stored(path.as_posix(), str(item.modified), len(item.head), item.modified)
         if item.name.endswith(".json") and PurePath(item.name).name not in (STATISTICS, CONSTRAINTS, *VIOLATIONS):
-            yield from self._printed(load_json(item), item.name)
+            yield from self._printed(load_json(item), one.key)
             yield from self._end()
             return
         found = hour_of(one.key)

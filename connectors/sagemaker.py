@@ -23,7 +23,7 @@ from tandem.records import Page
 ABOUT = About(
     reads="Amazon SageMaker: statistics, violations and model quality of Model Monitor, captured data, and what AWS' "
     "command line prints of model packages, endpoints and processing jobs.",
-    signals=("feature", "prediction", "valid_rows", "volume", "outcome", "validation_success"),
+    signals=("feature", "prediction", "valid_rows", "volume", "outcome", "validation_success", "request_success"),
     events=("drift", "validation", "approval", "promotion"),
     labels={
         "endpoint": "the endpoint, by the folder or by what is printed of it",
@@ -35,6 +35,7 @@ ABOUT = About(
         "ENDPOINT/SCHEDULE/YYYY/MM/DD/HH/statistics.json, constraints.json, constraint_violations.json",
         "ENDPOINT/VARIANT/YYYY/MM/DD/HH/*.jsonl of data capture",
         "aws sagemaker list-model-packages, describe-model-package, describe-endpoint, describe-processing-job (JSON)",
+        "ENDPOINT/VARIANT/*.json of aws cloudwatch get-metric-data: sums of Invocations and Invocation5XXErrors",
     ),
     horizon=7 * 86_400,
     limits=(
@@ -51,7 +52,8 @@ ABOUT = About(
         "Captured data are exact, and may be a sample of the requests: they tell no volume.",
         "Captured features are read where columns names them; then the monitor's distributions are left out.",
         "In a bucket, folders written to in the last 3 hours are listed again, the rest once a day.",
-        "Requests and latency of endpoints are metrics of CloudWatch, which is not read.",
+        "CloudWatch itself is not asked: request_success comes from its saved sums, of at most 300 s each.",
+        "Latency is not read, as CloudWatch tells averages and percentiles of it, which do not merge.",
     ),
     status=STATUS,
     aliases=("sagemaker_model_monitor", "model_monitor"),
@@ -143,6 +145,7 @@ _STARTS = tuple(
         rb'\A\s*\{\s*"captureData"\s*:',
         rb'"ModelPackageSummaryList"\s*:|"ModelPackageGroupName"\s*:.*"ModelApprovalStatus"\s*:',
         rb'"EndpointConfigName"\s*:.*"EndpointStatus"\s*:',
+        rb'"MetricDataResults"\s*:.*"[Ii]nvocations"',
         rb'"ProcessingOutputConfig"\s*:.*"ProcessingJobName"\s*:|"ProcessingJobName"\s*:.*"ProcessingJobStatus"\s*:',
     )
 )

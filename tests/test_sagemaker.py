@@ -389,6 +389,43 @@ def test_a_configuration_of_an_endpoint_is_promoted_once(tmp_path: Path, store: 
     assert found == [(T0 + DAY + 8 * HOUR, "one"), (T0 + 8 * DAY + 8 * HOUR, "two")]
 
 
+def metrics(**change: Any) -> dict[str, Any]:
+    document = json.loads((PAYLOADS / "claim-endpoint/AllTraffic/metrics.json").read_text())
+    document["MetricDataResults"][0] |= change
+    return document  # type: ignore[no-any-return]
+
+
+def test_saved_sums_of_cloudwatch_are_requests_in_whole_buckets(tmp_path: Path, store: Store) -> None:
+    """25 minutes from 0:00 with 20, 21, 22 ... requests, and a failure in every fifth."""
+    path = tmp_path / "m" / "claim-endpoint" / "AllTraffic" / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(metrics()))
+    assert pulled(store, config(tmp_path / "m")).error == ""
+    assert ratio(store, "request_success") == (sum(range(20, 45)) - 5, sum(range(20, 45)))
+    late = path.with_name("later.json")
+    late.write_text(json.dumps(metrics()))  # the same stretch again
+    assert pulled(store, config(tmp_path / "m"), NOW + 300).error == ""
+    assert ratio(store, "request_success") == (sum(range(20, 45)) - 5, sum(range(20, 45)))
+    [series] = Reader(store).series(signal="request_success")
+    assert series.placed.component == "claims"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"StatusCode": "PartialData"}, "is not complete"), ({"Label": "x", "Id": "y"}, "needs the sums"),
+        ({"Values": [0.5] * 25}, "no count"), ({"Values": [0.0] * 25}, "more failures than requests"),
+        ({"Timestamps": [T0 + hour * HOUR for hour in range(25)]}, "300 s apart"),
+        ({"Timestamps": []}, "other times than values"),
+    ],
+)  # fmt: skip
+def test_sums_that_cannot_be_counted_are_refused(change: dict[str, Any], why: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics(**change)))
+    pages = looked(tmp_path)
+    assert why in said(pages)
+    assert not facts(pages, "request_success")
+
+
 # -- the bucket
 
 
