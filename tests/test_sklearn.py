@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from connectors._files import item
 from connectors._model_card import number_of, table_of
 from connectors._sklearn import counts, of_metrics, of_report
 from tandem import collect, connect, exported
-from tandem.config import Source
+from tandem import report as report_of
+from tandem.config import Source, load
 from tandem.connect import Common, Given, Pull, SourceRefused
 from tandem.records import Confusion, Event, Fact, Page, Ratio, Sample
+from tandem.shown import Window
 from tandem.store.file import Store, open_store
 from tandem.store.read import Reader
 from tests.fakes import config as configuration
@@ -375,3 +378,38 @@ def test_broken_files_and_names_from_outside(store: Store, tmp_path: Path) -> No
         list(connector.fetch(config(), Pull(0, NOW, NOW)))
     with pytest.raises(SourceRefused, match="is not there"):
         list(connector.fetch(config(tmp_path / "nowhere"), Pull(0, NOW, NOW)))
+
+
+def test_an_evaluation_enters_no_objective_of_production(tmp_path: Path) -> None:
+    write(tmp_path / "ev" / "report.json", report([0] * 50 + [1] * 50, [0] * 50 + [1] * 50), NOW - 600)
+    several = report([0] * 9 + [1] * 9 + [2] * 9, [0, 1, 2] * 9)
+    write(tmp_path / "ev" / "several.json", several, NOW - 600)
+    (tmp_path / "tandem.toml").write_text(f"""
+store = "tandem.duckdb"
+[[component]]
+name = "fraud"
+kind = "model"
+[[objective]]
+component = "fraud"
+signal = "accuracy"
+target = 0.9
+[[objective]]
+component = "fraud"
+signal = "correct"
+target = 0.9
+[[source]]
+connector = "sklearn"
+name = "evaluations"
+path = "{tmp_path / "ev"}"
+component = "fraud"
+""")
+    given = load(tmp_path / "tandem.toml")
+    with open_store(given.store) as store:
+        assert not collect.pull(store, given.sources[0], NOW).error
+        context = SimpleNamespace(config=given, store=store)
+        rows = report_of.show(context, "fraud", Window(NOW - 86_400, NOW), now=NOW)["signals"]
+        assert not [row for row in rows if row["total"]], "nothing of production was measured"
+        assert [row["state"] for row in rows if row["objective"]] == ["unknown"] * 2
+        offline = report_of.show(context, "fraud", Window(NOW - 86_400, NOW), stage="evaluation", now=NOW)["signals"]
+        assert {row["signal"]: (row["good"], row["total"]) for row in offline if row["total"]} == {
+            "outcome": (100, 100), "correct": (9, 27)}  # fmt: skip
