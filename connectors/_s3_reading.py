@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _ROWS = ("arize", "delta", "predictions")
-"""Formats that need all of their files at once."""
+_WHOLE = (*_ROWS, "huggingface", "nannyml", "sagemaker", "tensorboard", "whylogs")
+"""Formats of which a file says nothing alone: ids count once over all, or files of a folder belong together."""
 _NOT_HERE = ("common", "path", "url")
 
 
@@ -79,8 +79,8 @@ class Reading:
         state = self.pull.state if isinstance(self.pull.state, dict) else {}
         with ExitStack() as opened:
             shelf = shelf_of(self.config, opened)
-            if self.name in _ROWS:
-                yield from self._rows(shelf, state)
+            if self.name in _WHOLE:
+                yield from self._together(shelf, state)
             else:
                 yield from self._one_by_one(shelf, state)
 
@@ -94,13 +94,13 @@ class Reading:
 
     # -- formats that need all files
 
-    def _rows(self, shelf: Shelf, state: Mapping[str, Any]) -> Iterator[Page]:
+    def _together(self, shelf: Shelf, state: Mapping[str, Any]) -> Iterator[Page]:
         mirror = Mirror(folder_of(self.scope, self.config.cache))
         mirror.open()
         # Without copies there is no knowing what was listed before: all is listed again.
         last = resume_of(state.get("list")) if mirror.known else resume_of(None)
         whole = self.pull.sweep or not last.after
-        objects = [one for one in shelf.objects("" if whole else last.after) if self._is_row(one.key)]
+        objects = [one for one in shelf.objects("" if whole else last.after) if self._is_file(one.key)]
         try:
             self._copy(shelf, mirror, objects, whole)
         finally:
@@ -116,11 +116,11 @@ class Reading:
             yield page if page.state is None else replace(page, state={**memory, "inner": known})
         yield Page(state={**memory, "inner": known}, findings=self.told())
 
-    def _is_row(self, key: str) -> bool:
+    def _is_file(self, key: str) -> bool:
         name = key.rpartition("/")[2]
         if self.name == "delta":
             return f"/{LOG}/" in f"/{key}" or name.endswith((".parquet", ".bin"))
-        return bool(SUFFIX.search(name)) and name[:1] not in "._"
+        return name[:1] not in "._" and (self.name not in _ROWS or bool(SUFFIX.search(name)))
 
     def _copy(self, shelf: Shelf, mirror: Mirror, objects: Sequence[Stored], whole: bool) -> None:
         present = set()
@@ -142,19 +142,21 @@ class Reading:
         last = resume_of(state.get("list"))
         whole = self.pull.sweep or not last.after
         objects, meaning = [], self._meaning()
-        with tempfile.TemporaryDirectory(prefix="tandem-s3-") as folder:
-            for one in shelf.objects("" if whole else last.after):
-                objects.append(one)
-                mark = Slice(f"{shelf.root}{one.key}", f"{one.etag}:{one.size}:{meaning}")
-                if self.pull.taken(mark.name) == mark.digest:
+        mirror = Mirror(folder_of(self.scope, self.config.cache))
+        mirror.open()
+        folder = mirror.folder / "reading"  # always the same: a place may be part of a name
+        for one in shelf.objects("" if whole else last.after):
+            objects.append(one)
+            mark = Slice(f"{shelf.root}{one.key}", f"{one.etag}:{one.size}:{meaning}")
+            if self.pull.taken(mark.name) == mark.digest:
+                continue
+            try:
+                yield from self._read(shelf, one, folder)
+            except Unread as no:
+                self.leave_out(one, str(no))
+                if no.again:
                     continue
-                try:
-                    yield from self._read(shelf, one, Path(folder))
-                except Unread as no:
-                    self.leave_out(one, str(no))
-                    if no.again:
-                        continue
-                yield Page(slice=mark)
+            yield Page(slice=mark)
         if not objects and not state:
             raise SourceRefused(f"{shelf.place} holds no object with that prefix; check bucket and prefix.")
         yield Page(state={"list": resume(objects, last, whole=whole).told()}, findings=self.told())
@@ -167,14 +169,15 @@ class Reading:
 
     def _read(self, shelf: Shelf, one: Stored, folder: Path) -> Iterator[Page]:
         self.pull.progress(f"reading {one.key}", None)
-        to = folder / relative(one.key, shelf.prefix).name
+        to = folder / relative(one.key, shelf.prefix)
         fetch_to(shelf.client_of(one), shelf.path_of(one), one, to, shelf.refusal)
         try:
             common = self.config.common
             found = _files.item(to, Given(timezone=common.timezone, environment=common.environment))
             module, inner = self._reader(found, folder)
             parse_with = getattr(module, "parse_with", None)
-            yield from parse_with(found, inner, self.pull) if parse_with else module.parse(found, inner)
+            for page in parse_with(found, inner, self.pull) if parse_with else module.parse(found, inner):
+                yield replace(page, state=None)
         except SourceRefused as no:
             raise Unread(f"cannot be read: {str(no).removesuffix('.')}") from None
         finally:
@@ -194,7 +197,7 @@ class Reading:
         """The Config of a reader; raises Unread for one that needs settings which nobody has given."""
         if name not in self.inner:
             try:
-                self.inner[name] = None if name in _ROWS else inner_of(replace(self.config, format=name), folder)[1]
+                self.inner[name] = None if name in _WHOLE else inner_of(replace(self.config, format=name), folder)[1]
             except ValueError:
                 self.inner[name] = None
         if self.inner[name] is None:

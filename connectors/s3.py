@@ -18,7 +18,7 @@ ABOUT = About(
         "Each object is fetched once, and again when its ETag changes: what it said before is restated.",
         "Where keys sort by time, a pull lists from the folder that was written to 3 h before the newest object.",
         "What is written elsewhere is found by the daily sweep; where keys do not sort by time, each pull lists all.",
-        "Rows (predictions, delta, arize) keep copies of their objects in cache, as ids count once over all of them.",
+        "Rows (predictions, delta, arize) and results by folder (nannyml, sagemaker and others) are copied into cache.",
         "An object that is deleted keeps its contribution; objects over 5 GB and archived ones are left out and said.",
         "Signals, events and files are those of the format; packed objects (gzip, zstd and others) are unpacked.",
         "Only GET requests are made, to one address; requests that are redirected elsewhere are refused.",

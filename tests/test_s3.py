@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
-from connectors import _s3_mirror, s3
+from connectors import _s3_mirror, s3, sagemaker
 from connectors._s3_access import Keys, signed
 from connectors._s3_listing import LATELY, Resume, Stored, resume
 from tandem import connect
@@ -269,6 +270,25 @@ def test_a_table_in_a_bucket(tmp_path: Path) -> None:
         source.pull(config)
         assert counts(source.shelf) == (30, 50)
         assert source.shelf.digests.keys() >= {"day=1", "day=2"}
+
+
+def test_results_that_lie_in_folders_are_read_as_folders(tmp_path: Path) -> None:
+    """A statistics file says nothing without its neighbours: the same as from the folder itself."""
+    folder = Path(__file__).parent / "payloads" / "sagemaker" / "claim-endpoint"
+    shutil.copytree(folder, tmp_path / "copy" / folder.name)
+    bucket = S3(key=KEY)
+    for number, path in enumerate(sorted(one for one in folder.rglob("*") if one.is_file())):
+        name = path.relative_to(folder.parent)
+        os.utime(tmp_path / "copy" / name, (NEW + number, NEW + number))
+        bucket.put(f"monitor/{name.as_posix()}", path.read_bytes(), NEW + number)
+    common = Common("sagemaker", "m", component=("claims",))
+    wanted = sagemaker.fetch(sagemaker.Config(common, path=tmp_path / "copy"), Pull(0, FAR, FAR))
+    told = [record for page in wanted for record in page.records]
+    with serve(bucket.answer) as server:
+        source = replace(reports_of(server), common=common, prefix="monitor/", format="sagemaker")
+        got = [record for page in s3.fetch(source, Pull(0, FAR, FAR)) for record in page.records]
+    assert told
+    assert sorted(map(repr, got)) == sorted(map(repr, told))
 
 
 # -- files that are read one by one
