@@ -17,13 +17,15 @@ import pytest
 
 from connectors import _whylogs, whylogs
 from connectors._files import item
-from tandem import collect, connect
+from tandem import apart, collect, connect
 from tandem.bins import MISSING, Layout, quantile, total
-from tandem.config import Source
+from tandem.config import Component, Source
 from tandem.connect import Common, Given, Pull, SourceRefused
 from tandem.records import DAY, Baseline, Confusion, Fact, Histogram, Page, Ratio
+from tandem.shown import Half, Window
 from tandem.store.file import Store, open_store
 from tandem.store.read import Reader
+from tests import fakes
 
 PAYLOADS = Path(__file__).parent / "payloads" / "whylogs"
 NOW = 1_795_200_000
@@ -257,6 +259,11 @@ def test_drift_is_judged_on_the_bins_of_the_first_days(tmp_path: Path, store: St
     assert [tuple(one or ()) for one in found] == [(1, 1)] * 8 + [(0, 1)]
     layouts = {one.layout for one in reader.series(signal="feature") if one.placed.name == "x"}
     assert len(layouts) == 1
+    shown = fakes.config(tmp_path, components=[Component("claims", "model")])
+    window = Half("window", Window(AT + 8 * DAY, AT + 9 * DAY))
+    told = apart.drifts(apart.pair(reader, shown, "claims", window, None, NOW))
+    assert [(row.feature, row.verdict) for row in told.rows] == [("x", "drift")]
+    assert told.remarks[0] == "The counts of x are approximate: they come from sketches, put onto these bins."
 
 
 def test_too_few_values_are_read_again_until_there_are_bins(tmp_path: Path, store: Store) -> None:
