@@ -6,9 +6,11 @@ import gzip
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -436,8 +438,29 @@ def test_keys_of_a_profile(tmp_path: Path) -> None:
         path.chmod(0o644)
         with pytest.raises(SourceRefused, match="can be read by other users"):
             list(s3.fetch(config, Pull(0, FAR, FAR)))
+
+
+def test_keys_of_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS's own library is asked where it is installed, and named where it is not."""
+    found: list[Any] = [SimpleNamespace(access_key=KEY, secret_key="lent", token="a/session+token==")]
+    credentials = SimpleNamespace(get_frozen_credentials=lambda: found[0])
+    session = SimpleNamespace(get_credentials=lambda: credentials if found[0] else None)
+
+    class Trouble(Exception):
+        """What the library raises."""
+
+    monkeypatch.setitem(sys.modules, "botocore.session", SimpleNamespace(get_session=lambda: session))
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", SimpleNamespace(BotoCoreError=Trouble))
+    with faults.virtual(faults.PATIENT), serve(faults_s3.bucket().answer) as server:
+        config = reports_of(server, credentials="chain")
+        assert len(list(s3.fetch(config, Pull(0, FAR, FAR)))) > 5
+        assert {one.headers["x-amz-security-token"] for one in server.asked} == {"a/session+token=="}
+        found[0] = None
+        with pytest.raises(SourceRefused, match="finds none; sign in, or give this machine a role"):
+            list(s3.fetch(config, Pull(0, FAR, FAR)))
+        monkeypatch.setitem(sys.modules, "botocore.session", None)
         with pytest.raises(SourceRefused, match=r"install tandem-health\[s3\]"):
-            list(s3.fetch(replace(config, credentials="chain"), Pull(0, FAR, FAR)))
+            list(s3.fetch(config, Pull(0, FAR, FAR)))
 
 
 def test_presigned_urls_need_no_keys_and_are_never_said(monkeypatch: pytest.MonkeyPatch) -> None:
