@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import compare, delivery, frame, model, overview, reading, service, sources
+from dashboard import compare, delivery, frame, model, overview, reading, review, service, sharing, sources
 from dashboard.view import View, view
 from tandem import owner
 
@@ -20,6 +20,7 @@ TITLES = {
     "models": "Models",
     "delivery": "Delivery",
     "compare": "Compare",
+    "review": "Review",
     "sources": "Sources",
 }
 DRAWN = {
@@ -28,6 +29,7 @@ DRAWN = {
     "models": model.show,
     "delivery": delivery.show,
     "compare": compare.show,
+    "review": review.show,
     "sources": sources.show,
 }
 
@@ -44,7 +46,7 @@ def main(first: str = "overview") -> None:
     shown = _view(name, pages)
     frame.links(shown, TITLES)
     if shown.foreign:
-        frame.elsewhere(shown)
+        sharing.elsewhere(shown)
         return
     DRAWN[name](shown)
 

@@ -5,27 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import streamlit as st
 
-from dashboard import element, reading, text
+from dashboard import element, reading, sharing, text
 from dashboard.blocks.compared import against
-from dashboard.blocks.earlier import earlier, foreign
+from dashboard.blocks.earlier import earlier
 from dashboard.blocks.marks import link
 from dashboard.blocks.panel import ignored, notice, section, title_block
 from dashboard.charts.figure import CONFIG, Figure, RawFigure
 from dashboard.charts.zoom import chosen
-from dashboard.reported import answered
-from dashboard.text import hx, md
+from dashboard.text import hx
 from dashboard.view import CUSTOM, RANGES, View, compact, draw, write
-from tandem import saving
 from tandem.saving import Since
 from tandem.shown import Unreadable
-from tandem.store.file import StoreRefused
 
 Answer = TypeVar("Answer")
 TICK = 10
@@ -39,14 +34,14 @@ def links(view: View, titles: Mapping[str, str]) -> None:
     _hold(view)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(
-            horizontal=True, wrap=False, gap="xxsmall" if view.narrow else "small", vertical_alignment="center"
+            horizontal=True, wrap=view.narrow, gap="xxsmall" if view.narrow else "small", vertical_alignment="center"
         ):
             _page_links(view, titles)
         if not view.narrow:
             with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
                 _live(view)
                 with st.popover("Share", icon=":material/link:", width="content"):
-                    _link(view)
+                    sharing.show(view)
 
 
 def _page_links(view: View, titles: Mapping[str, str]) -> None:
@@ -56,6 +51,7 @@ def _page_links(view: View, titles: Mapping[str, str]) -> None:
         "models": "model_training",
         "delivery": "rocket_launch",
         "compare": "compare_arrows",
+        "review": "rate_review",
         "sources": "database",
     }
     with st.container(horizontal=True, gap=None, width="content"):
@@ -73,7 +69,7 @@ def _page_links(view: View, titles: Mapping[str, str]) -> None:
 
 def header(view: View, title: str, note: str, newest: int | None, state: str = "", words: str = "") -> None:
     """The title block and the controls; while live, looks every few seconds whether there is something new to read."""
-    if view.page not in ("sources", "compare"):
+    if view.page not in ("sources", "compare", "review"):
         note += _against(view)
     seen = reading.mark(view.context, view.now)
 
@@ -127,14 +123,6 @@ def _since(view: View) -> Since | None:
         return None
 
 
-def elsewhere(view: View) -> None:
-    """A link that was made over another store: its answer where it is kept here, else that it is not from here."""
-    answer = saving.taken(view.context.store, view.saved) if view.saved else None
-    title = "A saved answer" if answer else "Not from here"
-    element.show(title_block(title, "of another store", ""), "head_elsewhere")
-    element.show(foreign(view, answer), "elsewhere")
-
-
 def ended(view: View, newest: int | None) -> None:
     """Say that the data ends long before the window does, and offer the window in which it ends."""
     if newest is None or view.window.until - newest <= max(STALE, (view.window.until - view.window.since) // 2):
@@ -156,7 +144,7 @@ def _controls(view: View) -> None:
             with st.popover("View", width="content"):
                 _choices(view, "stretch")
                 _live(view)
-                _link(view)
+                sharing.show(view)
         return
     with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
         _choices(view, 150)
@@ -185,7 +173,7 @@ def _choices(view: View, width: Any) -> None:
     select(view, "component", _components(view), _everything(view), width)
     if len(view.environments) > 1:
         select(view, "environment", view.environments, "", width if width == "stretch" else 130)
-    if view.page != "compare":
+    if view.page not in ("compare", "review"):
         named = {**COMPARED, **({} if view.compare in ("", *COMPARED) else {view.compare: against(view)})}
         select(view, "compare", tuple(named), "No comparison", width, named)
 
@@ -224,7 +212,7 @@ def select(
 
 
 COMPARED = {"previous": "Previous period", "week": "One week before"}
-ACROSS = ("overview", "delivery", "compare")
+ACROSS = ("overview", "delivery", "compare", "review")
 """Pages that show services and models of a product together."""
 LABELS = {"compare": "Compare with", "selected": "Feature"}
 NARROWER = {"component": {"version": "", "segment": ""}, "product": {"component": ""}}
@@ -263,55 +251,6 @@ def _live(view: View) -> None:
         return
     now = {"from": "now-24h", "to": "now", "as_of": None, "live": True}
     st.button("Back to live", icon=":material/update:", on_click=lambda: write(view, **now))
-
-
-def _link(view: View) -> None:
-    as_of = view.as_of if view.as_of is not None else view.context.version()
-    parts = urlsplit(st.context.url or "")
-    origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
-    st.caption("This link shows everybody the same window and the same numbers.")
-    st.code(origin + view.link(view.page, **view.fixed(as_of)), language=None, wrap_lines=True)
-    if st.button("Keep this answer", icon=":material/bookmark_add:", width="stretch", key="w_keep"):
-        _keep(view, origin)
-    _report(view, as_of)
-
-
-def _keep(view: View, origin: str) -> None:
-    """Keep the numbers that are shown, and name the short link to them."""
-    try:
-        answer = reading.save(view)
-    except (*reading.UNREADABLE, StoreRefused) as error:
-        log.warning("the answer cannot be kept: %s", error, exc_info=True)
-        st.caption(
-            md(str(error) if isinstance(error, Unreadable | StoreRefused) else "It cannot be kept; see the log.")
-        )
-        return
-    st.caption(text.plural(len(answer.figures), "number") + " kept; this link shows them whatever becomes of the data:")
-    st.code(f"{origin}/s/{answer.id}", language=None, wrap_lines=True)
-
-
-def _report(view: View, as_of: int) -> None:
-    """The same window as a file; it is made when somebody asks for it."""
-    about = {"product": view.product, "component": view.component}
-    asked = answered.Asked(view.window, view.environment, **about, as_of=as_of)
-    for label, form, ending, kind in REPORTS:
-        st.download_button(
-            label,
-            partial(form, view.context, asked, view.now),
-            answered.name_of(view.window, ending),
-            kind,
-            key=f"w_report_{ending}",
-            on_click="ignore",
-            icon=":material/download:",
-            width="stretch",
-        )
-
-
-REPORTS = (
-    ("Report of this window", answered.page, "html", "text/html"),
-    ("Its tables as CSV and JSON", answered.tables, "zip", "application/zip"),
-)
-"""What can be taken away: label, what makes it, the ending of its name, its type."""
 
 
 def answer(view: View, read: Callable[[], Answer], heights: tuple[int, ...] = (260, 320)) -> Answer | None:

@@ -10,6 +10,7 @@ from dashboard.blocks.changes import change_list
 from dashboard.blocks.marks import link, state_legend
 from dashboard.blocks.matrix import matrix
 from dashboard.blocks.panel import first_steps, notice, section
+from dashboard.blocks.reviews import moment_list
 from dashboard.charts.timeline import timeline
 from dashboard.view import View
 from tandem.shown import Overview, Row
@@ -70,13 +71,18 @@ def _timeline(view: View, found: Overview) -> None:
     lines = tuple(
         line for line in found.lines if line.side in view.sides and any(point is not None for point in line.points)
     )
-    figure = timeline(lines, found.changes, view.window, found.step, view.zone, narrow=view.narrow)
+    marked = reading.moments(view)
+    figure = timeline(
+        lines, found.changes, view.window, found.step, view.zone, narrow=view.narrow, moments=marked
+    )  # fmt: skip
     alt = (
         f"{' and '.join(line.title for line in lines) or 'No line'} over time, "
         f"with {text.plural(len(found.changes), 'change')}; the changes are listed below"
     )
     frame.chart(view, figure, "timeline", text.clean(alt))
     listed = change_list(found.changes, view, view.zone, wide=True)
+    if marked:
+        listed += f'<div class="r-marked"><b>Moments</b>{moment_list(marked, view)}</div>'
     if found.truncated:
         listed += f'<p class="m-more">{text.count(found.truncated)} more changes are counted but not drawn.</p>'
     element.show(listed, "changes")

@@ -11,9 +11,10 @@ import streamlit as st
 
 from dashboard import other
 from dashboard.view import View
-from tandem import delivered, report, saving, shown
+from tandem import delivered, report, reviews, saving, shown
 from tandem.compared import Comparison
 from tandem.lists import Lists
+from tandem.reviews import Moment, Review
 
 KEPT = 64
 """How many answers are kept; an answer is a few hundred kilobytes."""
@@ -119,6 +120,45 @@ def save(view: View) -> saving.Saved:
     return report.save(
         view.context, view.page, query, view.window, **_question(view), as_of=as_of, now=view.now
     )  # fmt: skip
+
+
+def begin_review(view: View, author: str) -> Review:
+    """A review of the view's window that has written itself, not kept yet; raises one of UNREADABLE."""
+    narrowed = {"environment": view.environment, "product": view.product, "component": view.component}
+    return report.begun(view.context, view.window, **narrowed, author=author, now=view.now)
+
+
+def figures(view: View, one: Review) -> tuple[saving.Figure, ...]:
+    """The numbers of a review's window as they are now; raises one of UNREADABLE."""
+    narrowed = {"environment": one.environment, "product": one.product, "component": one.component}
+    window = shown.Window(one.since, one.until)
+
+    def ask() -> tuple[saving.Figure, ...]:
+        return report.figures(view.context, window, **narrowed, now=view.now)
+
+    key = ("figures", one.since, one.until, *narrowed.values())
+    answer: tuple[saving.Figure, ...] = _kept(key, view.context.version(), ask)
+    return answer
+
+
+def moments(view: View) -> list[Moment]:
+    """The moments of the view's window, environment and choice, the newest first."""
+    found = reviews.moments(view.context.store, view.window.since, view.window.until)
+    return [one for one in found if one.environment == view.environment
+            and view.product in ("", one.product) and view.component in ("", one.component)]  # fmt: skip
+
+
+def over(view: View, window: shown.Window, one: Review) -> shown.Overview:
+    """What a review's filters hold over a window of its own, as of its load; raises one of UNREADABLE."""
+    narrowed = {"environment": one.environment, "product": one.product, "component": one.component}
+    load = one.as_of if one.as_of <= view.context.version() else None
+
+    def ask() -> shown.Overview:
+        return report.overview(view.context, window, **narrowed, as_of=load, now=view.now)
+
+    key = ("over", window.since, window.until, load, *narrowed.values())
+    answer: shown.Overview = _kept(key, view.context.version(), ask)
+    return answer
 
 
 def _question(view: View) -> dict[str, str]:

@@ -102,10 +102,16 @@ SCHEMA: Mapping[str, Rule] = {
 on the page of one component `tab` is the name of an objective, or the threshold of a model's "what if"."""
 LOOKS = frozenset({"side", "compare", "selected", "tab", "live"})
 """Keys that show other parts of the same answer."""
-TABS: Mapping[str, tuple[str, ...]] = {"services": STATES, "models": STATES, "compare": ("differences",)}
-"""What `tab` may be on a page that lists components."""
+TABS: Mapping[str, tuple[str, ...]] = {
+    "services": STATES,
+    "models": STATES,
+    "compare": ("differences",),
+    "review": ("edit",),
+}
+"""What `tab` may be on a page that lists something."""
 BEGINNINGS: Mapping[str, Mapping[str, Any]] = {
     "delivery": {"from": "now-30d"},
+    "review": {"from": "now-7d"},
     "compare": {"from": "now-7d", "compare": "previous"},
 }
 """Defaults of pages that are read over weeks, or against something."""

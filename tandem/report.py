@@ -18,6 +18,7 @@ from tandem import (
     joint,
     lanes,
     openslo_text,
+    reviews,
     saving,
     segmented,
     shows,
@@ -25,6 +26,7 @@ from tandem import (
     sourcing,
     standing,
     times,
+    weekly,
     whose,
 )
 from tandem import lists as listed
@@ -38,6 +40,7 @@ from tandem.gates import EVERYTHING
 from tandem.lists import Lists
 from tandem.measure import Filters, Measures
 from tandem.records import DAY, Ratio
+from tandem.reviews import Review
 from tandem.shown import (
     STATES,
     Band,
@@ -279,6 +282,34 @@ def save(
     answer = saving.saved(page, query, measures, chosen, now, author)
     saving.put(context.store, answer)
     return answer
+
+
+def figures(
+    context: Context, window: Window, *, environment: str = "production", product: str = "", component: str = "",
+    as_of: int | None = None, now: int,
+) -> tuple[saving.Figure, ...]:  # fmt: skip
+    """Every number of the chosen components over the window, as a review keeps them."""
+    measures = _measures(context, window, now, as_of, Filters(environment))
+    return saving.figures(measures, _chosen(measures.components, product, component))[0]
+
+
+def begun(
+    context: Context, window: Window, *, environment: str = "production", product: str = "", component: str = "",
+    author: str = "", now: int,
+) -> Review:  # fmt: skip
+    """A review of the window that has written itself, not kept yet: it is edited, not started from nothing."""
+    narrowed: dict[str, Any] = {"environment": environment, "product": product, "component": component}
+    load = Reader(context.store).as_of
+    seen = overview(context, window, **narrowed, as_of=load, now=now)
+    told = delivery(context, window, **narrowed, as_of=load, now=now)
+    measures = _measures(context, window, now, load, Filters(environment))
+    chosen = [one.name for one in _chosen(measures.components, product, component)]
+    cells = [cards.cell(measures, one) for one in measures.answers(measures.asked(chosen))]
+    return Review(
+        reviews.named("review", window.since, window.until, now, author, narrowed), weekly.title(window),
+        weekly.text(seen, told, cells), window.since, window.until, environment, product, component, load,
+        author, now, figures=figures(context, window, **narrowed, as_of=load, now=now),
+    )  # fmt: skip
 
 
 def since(

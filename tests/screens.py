@@ -102,6 +102,9 @@ class Fake:
     trouble: str = ""
     present: int = NOW
     pulled: list[tuple[str, ...]] = field(default_factory=list)
+    moments: tuple[Any, ...] = ()
+    reviews: tuple[Any, ...] = ()
+    kept: list[Any] = field(default_factory=list)
     store: Any = field(default_factory=lambda: SimpleNamespace(identity="0" * 12))
 
     @property
@@ -635,6 +638,16 @@ class Engine:
             found = screens_compare.hostile(found, HOSTILE) if self.kind == "hostile" else screens_compare.empty(found)
         return replace(found, newest=self.ended) if self.ended is not None else found
 
+    def figures(self, context: Any, window: Window, *, now: int, **asked: Any) -> tuple[saving.Figure, ...]:
+        self.asked.append({"which": "figures", "args": (window,), **asked})
+        if self.broken:
+            raise self.broken
+        return tuple(
+            saving.Figure(cell.component, cell.signal, cell.objective.name if cell.objective else "", cell.title,
+                          cell.good, cell.total, cell.text, cell.state, None)
+            for cell in cells_of("checkout-api", "system").values()
+        )  # fmt: skip
+
     def since(self, context: Any, window: Window, *, now: int, **asked: Any) -> saving.Since:
         self.asked.append({"which": "since", "args": (window,), **asked})
         if self.broken:
@@ -689,7 +702,13 @@ def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
     owner, api, report = _module("owner"), _module("api"), _module("report")
     more = {} if put is setattr else {"raising": False}
-    for name in ("overview", "sources", "detail", "delivery", "lists", "compare", "environments", "since"):
+    for name in ("overview", "sources", "detail", "delivery", "lists", "compare", "environments", "since", "figures"):
         put(report, name, getattr(engine, name), **more)
+    kept = _module("reviews")
+    put(kept, "moments", lambda store, since=0, until=1 << 40: [
+        one for one in fake.moments if one.since < until and one.until > since], **more)  # fmt: skip
+    put(kept, "reviews", lambda store: list(fake.reviews), **more)
+    put(kept, "review", lambda store, name: next((one for one in fake.reviews if one.id == name), None), **more)
+    put(kept, "put", lambda store, one: fake.kept.append(kept.checked(one)), **more)
     put(owner, "current", lambda: fake, **more)
     put(api, "answer", answered, **more)

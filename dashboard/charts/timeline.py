@@ -10,6 +10,7 @@ from dashboard.charts.axes import axis, layout, share_axis, target_line
 from dashboard.charts.figure import BAD, BANDS, INK, MODEL, SYSTEM, Figure
 from dashboard.charts.line import line_traces
 from dashboard.text import px
+from tandem.reviews import Moment
 from tandem.shown import Change, Line, Window
 
 LANES = ("Incident", "Drift", "Model", "Deploy", "Build")
@@ -25,14 +26,19 @@ TINTS = {
     "maintenance": ("rgba(124,133,149,.14)", "rgba(124,133,149,.40)"),
 }
 """Across all parts, and in the lane."""
+MARKED = 8
+"""Moments that are drawn; all are on the Review page."""
+FLAGS = 36
+"""Pixels above the plot in which moments are named."""
 WIDE, PHONE = 1180, 270
 """Plotting width in pixels that labels are placed for; what is wider only gains room."""
 
 
 def timeline(
-    lines: Sequence[Line], changes: Sequence[Change], window: Window, step: int, zone: tzinfo, *, narrow: bool = False
-) -> Figure:
-    """One x axis over stacked parts: up to two lines of shares, and the lanes of the changes."""
+    lines: Sequence[Line], changes: Sequence[Change], window: Window, step: int, zone: tzinfo, *, narrow: bool = False,
+    moments: Sequence[Moment] = (),
+) -> Figure:  # fmt: skip
+    """One x axis over stacked parts: up to two lines of shares, and the lanes of the changes; moments across all."""
     shown = lines[:2]
     domains = {2: ((0.77, 0.96), (0.455, 0.665)), 1: ((0.5, 0.95),), 0: ()}[len(shown)]
     lanes_top = {2: 0.37, 1: 0.4, 0: 0.93}[len(shown)]
@@ -54,8 +60,33 @@ def timeline(
     parts = ((0, lanes_top), *domains)
     figure_layout["shapes"] += _lane_bands() + _incidents(changes, window) + _takeovers(changes, window, parts)
     data += _lane_traces(changes, window)
+    marked = [one for one in moments if one.since < window.until and one.until > window.since][:MARKED]
+    if marked:
+        figure_layout["margin"]["t"] += FLAGS
+        figure_layout["height"] += FLAGS
+    figure_layout["shapes"] += [_marked(one, window) for one in marked]
+    figure_layout["annotations"] += [_flag(one, window, place) for place, one in enumerate(marked)]
     figure_layout["annotations"] += labels(changes, window, PHONE if narrow else WIDE)
     return {"data": data, "layout": figure_layout}
+
+
+def _marked(one: Moment, window: Window) -> Figure:
+    """The stretch of a moment, as a frame that leaves what is drawn in it alone."""
+    return {
+        "type": "rect", "xref": "x", "x0": max(one.since, window.since) * 1000,
+        "x1": min(one.until, window.until) * 1000, "yref": "paper", "y0": 0, "y1": 1,
+        "line": {"color": INK, "width": 1, "dash": "dot"},
+        "fillcolor": "rgba(0,0,0,0)", "layer": "below",
+    }  # fmt: skip
+
+
+def _flag(one: Moment, window: Window, place: int) -> Figure:
+    """The name of a moment above its stretch; neighbours stand on two heights."""
+    return {
+        "xref": "x", "x": max(one.since, window.since) * 1000, "xanchor": "left", "yref": "paper", "y": 1,
+        "yanchor": "bottom", "yshift": 6 + 13 * (place % 2), "text": f"⚑ {px(one.name, 28)}", "showarrow": False,
+        "font": {"size": 11, "color": INK},
+    }  # fmt: skip
 
 
 def _heading(words: str, top: float) -> Figure:
