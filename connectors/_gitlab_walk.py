@@ -8,6 +8,8 @@ from connectors._fields import Raw, Unusable, inside, time_of
 
 MANY = 200
 """Pipelines from which on their jobs are read together; fewer are asked for one by one."""
+GROUP = 500
+"""Pipelines that are told together, where so many are known."""
 SLACK = 3600
 """Seconds that the jobs of a pipeline may be younger than it, those that were tried again left out."""
 
@@ -19,6 +21,7 @@ def together(pages: Iterable[Sequence[Raw]], created: Mapping[str, int]) -> Iter
     """
     order = sorted(created, key=lambda key: (created[key], key))
     held: dict[str, list[Raw]] = {}
+    ready: dict[str, list[Raw]] = {}
     idle = 0
     for rows in pages:
         for raw in rows:
@@ -29,12 +32,17 @@ def together(pages: Iterable[Sequence[Raw]], created: Mapping[str, int]) -> Iter
         done: list[str] = []
         while order and created[order[-1]] > newest + SLACK:
             done.append(order.pop())
-        if done:
-            yield {key: held.pop(key, []) for key in done}
+        ready |= {key: held.pop(key, []) for key in done}
+        if len(ready) >= GROUP:
+            yield ready
+            ready = {}
         idle = 0 if done else idle + 1
         if idle >= len(order):
-            return
-    yield {key: held.pop(key, []) for key in reversed(order)}
+            break
+    else:
+        ready |= {key: held.pop(key, []) for key in reversed(order)}
+    if ready:
+        yield ready
 
 
 def may_report(jobs: Sequence[Raw], now: int) -> bool:

@@ -21,7 +21,7 @@ from connectors._gitlab_attempts import Pipeline, attempts_of
 from connectors._gitlab_lists import PER_PAGE, Lists, at, object_in, rows_of
 from connectors._gitlab_objects import Raw
 from connectors._gitlab_tests import Report, piece, report_of, runs
-from connectors._gitlab_walk import MANY, may_report, together
+from connectors._gitlab_walk import GROUP, MANY, may_report, together
 from connectors._http import Client, next_link, open_client
 from connectors._together import all_are, parts
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
@@ -329,14 +329,12 @@ class _Reading:
         """Pipelines whose jobs the project's list tells, newest first; what it does not tell is asked for by itself."""
         created = {key: one.created for key, one in wanted.items()}
         for found in together(self._all_jobs(len(wanted)), created):
-            for begin in range(0, len(found), PER_PAGE):
-                some = list(found)[begin : begin + PER_PAGE]
-                objects = self._objects()
-                objects.pipelines |= {key: wanted.pop(key) for key in some}
-                yield from self._each(objects, {key: found[key] for key in some if found[key]})
-                # Older ones are still to come; the newest may yet be summed up.
-                bound = min(created[key] for key in some)
-                self.memory.walks[self._told_place(what)] = [self.pull.until - SETTLED, bound]
+            objects = self._objects()
+            objects.pipelines |= {key: wanted.pop(key) for key in found}
+            yield from self._each(objects, {key: rows for key, rows in found.items() if rows}, GROUP)
+            # Older ones are still to come; the newest may yet be summed up.
+            bound = min(created[key] for key in found)
+            self.memory.walks[self._told_place(what)] = [self.pull.until - SETTLED, bound]
         objects = self._objects()
         objects.pipelines |= wanted
         yield from self._each(objects)
@@ -355,15 +353,17 @@ class _Reading:
             walked.add(more)
             reply = self.client.get(more, accept=(200, 400, 403, 404, 405))
 
-    def _each(self, objects: Objects, jobs: Mapping[str, list[Raw]] | None = None) -> Iterator[Page]:
+    def _each(
+        self, objects: Objects, jobs: Mapping[str, list[Raw]] | None = None, size: int = PER_PAGE
+    ) -> Iterator[Page]:  # fmt: skip
         """The pages of some pipelines, with their jobs where these are known already."""
         keys = list(objects.pipelines)
-        for begin in range(0, max(1, len(keys)), PER_PAGE):
+        for begin in range(0, max(1, len(keys)), size):
             part = self._objects()
-            part.pipelines |= {key: objects.pipelines[key] for key in keys[begin : begin + PER_PAGE]}
+            part.pipelines |= {key: objects.pipelines[key] for key in keys[begin : begin + size]}
             pieces: list[Page] = []
             tested: list[Event] = []
-            for key in keys[begin : begin + PER_PAGE]:
+            for key in keys[begin : begin + size]:
                 self._pipeline(key, (jobs or {}).get(key), part, pieces, tested)
             if begin == 0:
                 part.take(objects)
