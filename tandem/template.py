@@ -87,6 +87,14 @@ target = 0.95
 name = "checkout"
 target = 0.97
 
+# What a pipeline asks for by `tandem check --gate release`; the README has recipes.
+[[gate]]
+name = "release"
+product = "checkout"
+window = "1h"           # left out, each objective's own
+events = 500            # on less than that nothing holds
+stale = "breached"      # what a late source means: "unknown", "breached", or "as counted"
+
 # What was agreed to leave the counts of objectives; maintenance leaves them by itself.
 [[correction]]
 component = "checkout-api"
