@@ -92,7 +92,7 @@ CASES = [
 def test_every_page_stands_in_every_state(open_page: Open, page: str, kind: str, query: dict[str, str]) -> None:
     test = open_page(page, Engine(kind), **query)
     assert not test.exception
-    assert len(test.get("page_link")) == 6
+    assert len(test.get("page_link")) == 7
     assert markup(test).count("<h1>") == 1
     assert len(markup(test)) < 400_000
     for figure in figures(test):
@@ -222,7 +222,7 @@ def test_an_engine_that_fails_leaves_header_and_controls(open_page: Open) -> Non
     assert not test.exception
     assert "load 99 does not exist" in words(test)
     assert "System and model health" in words(test)
-    assert len(test.get("page_link")) == 6
+    assert len(test.get("page_link")) == 7
 
 
 @pytest.mark.parametrize("error", [ValueError("secret path /var/x"), KeyError("x"), OSError("disk")])

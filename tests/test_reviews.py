@@ -273,7 +273,8 @@ def test_an_edit_is_kept_and_what_cannot_be_is_said(open_page: Open) -> None:
     assert fake.kept[0].figures == REVIEW.figures
     assert test.query_params == {"selected": REVIEW.id}
     again = open_page("review", fake=fake, selected=REVIEW.id, tab="edit")
-    again.text_input[0].set_value(" ")
+    [title] = [one for one in again.text_input if one.label == "Title"]
+    title.set_value(" ")
     [keep] = [one for one in again.button if one.label == "Keep"]
     keep.click().run()
     assert "That was not kept: it needs a name" in words(again)
