@@ -67,6 +67,11 @@ def _property(text: str) -> str:
     return _data(text[:LABEL]).replace(":", "%3A").replace(",", "%2C")
 
 
+def unarmed_json(body: bytes) -> bytes:
+    """JSON of the same meaning in which no runner finds a command: they look for "##" anywhere in a line."""
+    return body.replace(b"##", b"#\\u0023")
+
+
 def gitlab(check: Check, page: str) -> bytes:
     """A report of GitLab's kind "annotations": a labelled link for every rule that does not hold, else one for all.
 

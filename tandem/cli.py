@@ -468,10 +468,13 @@ def check(
     found = _checked(body)
     page = server or _page(config)
     if as_json or found.ruled:
-        click.echo(body if as_json else verdicts.text(found, explain=explain), nl=False)
+        told = annotated.unarmed_json(body) if github else body
+        click.echo(told if as_json else verdicts.text(found, explain=explain), nl=False)
     for path_of, content in ((junit, verdicts.junit), (gitlab, lambda one: annotated.gitlab(one, page))):
         if path_of is not None:
             _write(path_of, content(found))
+    if gitlab is not None and not page:
+        say("GitLab shows links with an address only; set page in tandem.toml to the address of the dashboard.")
     if github:
         click.echo("\n".join(annotated.github(found, page)), err=True)
     else:

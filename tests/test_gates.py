@@ -355,6 +355,9 @@ def test_no_name_becomes_a_command_of_a_pipeline(component: str, name: str, reas
     assert link["url"] == "https://t.example/services?component=x"
     assert len(link["label"]) <= 255
     assert fromstring(verdicts.junit(found)).get("failures") == "1"
+    body = api.dumps({"objectives": [{"component": component, "name": name, "reason": reason}]})
+    assert obeyed(annotated.unarmed_json(body).decode()) == []
+    assert json.loads(annotated.unarmed_json(body)) == json.loads(body)
 
 
 def test_an_annotation_says_what_the_rule_says(made: Callable[..., Any]) -> None:
@@ -455,6 +458,10 @@ def test_annotations_come_beside_the_text_and_the_exit_code_stays(folder: Path) 
     assert obeyed(done.stdout) == []
     assert len(json.loads((folder / "a.json").read_bytes())["Tandem"]) == 1
     assert fromstring((folder / "j.xml").read_bytes())[0].get("name") == "tandem check release"
+    (folder / "tandem.toml").write_text(CONFIG.replace('page = "https://tandem.example"', ""))
+    nowhere = CliRunner().invoke(main, ["check", "--gate", "release", "--gitlab", "a.json"])
+    assert "set page in tandem.toml" in nowhere.stderr
+    assert json.loads((folder / "a.json").read_bytes()) == {"Tandem": []}
     plain = CliRunner().invoke(main, ["check", "--gate", "release"])
     assert (plain.exit_code, plain.stdout) == (1, done.stdout)
     assert plain.stderr.startswith("shop test_success is breached: 20 bad of 100")

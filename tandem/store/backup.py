@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,8 @@ from tandem.store.read import Reader
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
 """The hash of the manifest, as sha256sum writes it: a bundle is whole to the byte, or it is refused."""
+DRAFT = "restoring-"
+"""How the folder begins in which an export is made a store before it is merged."""
 _NAME = re.compile(r"[a-z_]{1,60}")
 _FILE = re.compile(r"[a-z][a-z0-9_-]{0,60}\.(?:toml|md|json)")
 
@@ -105,7 +108,9 @@ def restored(folder: Path, store: Store, now: int) -> int:
     verified(folder)
     place = store.path.with_name(f"{store.path.name}.state")
     place.mkdir(mode=0o700, exist_ok=True)
-    with TemporaryDirectory(dir=place, prefix="restoring-") as draft:
+    for left in place.glob(f"{DRAFT}*"):  # by one that was killed: only who owns the store comes here
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(dir=place, prefix=DRAFT) as draft:
         path = Path(draft) / "bundle.duckdb"
         restore(folder, path)
         with Store(path, read_only=True) as other:
