@@ -134,12 +134,17 @@ def listing(folder: Path) -> Listing:
     return found
 
 
-def read_table(child: Child, folder: Path, found: Listing) -> Table:
-    """The table at its newest version; raises SourceRefused for a log with a hole and for what cannot be read."""
+def read_table(child: Child, folder: Path, found: Listing, since: int | None = None) -> Table:
+    """The table at its newest version, with the commits after `since` (None: all that are still there).
+
+    Raises SourceRefused for a log with a hole and for what cannot be read.
+    """
     table = Table(version=found.version, tip=found.tip())
     begin = _begun(child, table, folder, found)
     for version in sorted(found.commits):
         replayed = version > begin
+        if not replayed and since is not None and version <= since:
+            continue
         told = list(_actions(found.commits[version]))
         table.commits.append(_commit(table, version, told, found.commits[version], replayed))
         if replayed:

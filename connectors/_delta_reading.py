@@ -84,23 +84,34 @@ class TableSlices(Slices):
         """Take back what moved elsewhere, and remember which partitions are counted."""
         reading, table = self.reading, self.reading.table
         told = self.pull.taken("partitions")
-        known = json.loads(told) if told else {"table": reading.origin(), "names": []}
+        known = json.loads(told) if told else {"table": reading.origin(), "names": [], "kept": []}
         live = {called(one.partition) for one in table.files.values()}
+        kept = set(known["kept"]) - live
         for name in sorted(set(known["names"]) - live):
-            if self.pull.taken(name) not in (None, GONE) and self._moved(name, known["table"] != reading.origin()):
+            if self.pull.taken(name) in (None, GONE):
+                continue
+            if self._moved(name, known["table"] != reading.origin(), name in kept):
                 yield Page(slice=Slice(name, GONE))
-        now = json.dumps({"table": reading.origin(), "names": sorted({*known["names"], *live})})
+            else:
+                kept.add(name)
+        told_now = {"table": reading.origin(), "names": sorted({*known["names"], *live}), "kept": sorted(kept)}
+        now = json.dumps(told_now)
         if now != told:
             yield Page(slice=Slice("partitions", now))
         for one in files:
             self.names[one.name] = one.name
             self.bodies.append(one)
 
-    def _moved(self, name: str, replaced: bool) -> bool:
-        """Whether the rows of a partition that is empty now are counted elsewhere, or in no table of today."""
+    def _moved(self, name: str, replaced: bool, kept: bool) -> bool:
+        """Whether the rows of a partition that is empty now are counted elsewhere, or in no table of today.
+
+        `kept`: it was empty before, and its numbers stayed.
+        """
         reading = self.reading
         if replaced or reading.config.common.deletions == "restate":
             return True
+        if kept:
+            return False
         touching = [one for one in reading.table.commits if one.touched is None or name in one.touched]
         if touching:
             return not touching[-1].takes_out
@@ -122,8 +133,9 @@ class TableReading(Reading):
         if self._still(found):
             yield Page()
             return
+        since = self._before().get("version")
         with Child() as child:
-            self.table = read_table(child, self.folder, found)
+            self.table = read_table(child, self.folder, found, since if isinstance(since, int) else None)
         files = partitions(self.table, self.folder)
         self._keep_contents(files)
         yield from self.pages(files)
