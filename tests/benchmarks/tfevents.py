@@ -116,8 +116,11 @@ def main() -> None:
             records = build(folder / "logs", size, scalars_only=given.scalars_only)
             floor, _, _ = measure(_bytes, folder / "logs")
             cpu, memory, samples = measure(_connector, folder / "logs")
-            print(f"{size:,} MB, {records:,} records, {samples:,} samples kept: {cpu:.1f} CPU s, "
-                  f"{cpu / records * 1e6:.1f} us per record, {memory:.0f} MB; its bytes alone {floor:.2f} CPU s")  # fmt: skip
+            each = cpu / records * 1e6
+            print(
+                f"{size:,} MB, {records:,} records, {samples:,} samples kept: {cpu:.1f} CPU s, {each:.1f} us per record"
+            )
+            print(f"  at most {memory:.0f} MB resident; reading its bytes alone {floor:.2f} CPU s")
             if given.store:
                 cpu, memory, rows = measure(_connector, folder / "logs", folder / "t.duckdb")
                 print(f"  into a store: {rows:,} rows, {cpu:.1f} CPU s, {memory:.0f} MB")
