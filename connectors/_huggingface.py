@@ -86,7 +86,7 @@ class Reading:
                     yield from self._fenced(self._card(one))
 
     def _file(self, one: Item) -> Iterator[Page]:
-        folder = one.path.absolute().parent.name
+        folder = _folder_of(one)
         if is_state(one.head):
             yield from self._run([one], [], _Told(folder, {"run": folder}))
         elif is_result(one.head):
@@ -216,7 +216,7 @@ class Reading:
         found = list(results_of(front_of(written, one.name)))
         if not found:
             raise SourceRefused(f"{one.name} has no results in its front matter.")
-        run = one.path.absolute().parent.name
+        run = _folder_of(one)
         self.said.remark("a card says no time; that of its file is taken, or give --at")
         records: list[Record] = [sample for result in found for sample in self._result(result, run, _time(one))]
         digest = _short(written)
@@ -232,6 +232,13 @@ class Reading:
                             "split": result.split})  # fmt: skip
         series = Series("sample", labels, name=result.title, version=self.config.version, stage="evaluation")
         yield Sample(series, ts, result.value, run)
+
+
+def _folder_of(one: Item) -> str:
+    """The folder that a file lies in; of one in an archive the folder there, else the archive."""
+    if one.path.name == PurePosixPath(one.name).name:
+        return one.path.absolute().parent.name
+    return PurePosixPath(one.name).parent.name or one.path.stem
 
 
 def _time(one: Item) -> int:

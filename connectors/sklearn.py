@@ -230,6 +230,8 @@ class _Reading:
 
     def _place(self, one: Item) -> str:
         """The name of a file below the path of the source."""
+        if one.path.name != PurePath(one.name).name:  # it lies in an archive
+            return f"{one.path.name}/{one.name}"
         root = self.config.path
         if root is not None and root.is_dir() and one.path.is_relative_to(root):
             return one.path.relative_to(root).as_posix()

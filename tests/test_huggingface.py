@@ -239,6 +239,17 @@ def test_import_of_a_folder_of_runs_twice(store: Store, tmp_path: Path) -> None:
     assert len(points(store, "glue validation F1")) == 1
 
 
+def test_an_archive_tells_its_runs_apart(tmp_path: Path) -> None:
+    for name in "ab":
+        shutil.copytree(PAYLOADS / "output", tmp_path / "runs" / name)
+    packed = Path(shutil.make_archive(str(tmp_path / "runs"), "zip", tmp_path / "runs"))
+    runs = set()
+    for found in exported.recognise([packed], configuration(tmp_path), Given(component="support"), None):
+        if found.item is not None and found.source is not None:
+            runs |= {one.run for one in told(list(huggingface.parse(found.item, config())), Sample)}
+    assert {"a", "b"} <= runs
+
+
 def test_broken_files_and_names_from_outside(store: Store, tmp_path: Path) -> None:
     hostile = "<img src=x onerror=alert(1)>'; DROP TABLE sample; --\u202e"
     runs = tmp_path / "runs"

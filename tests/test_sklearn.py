@@ -304,6 +304,17 @@ def test_import_by_the_command_line(store: Store, tmp_path: Path) -> None:
     assert store.cursor().execute("SELECT DISTINCT ts FROM confusion").fetchall() == [((NOW - 900) // 300 * 300,)]
 
 
+def test_an_archive_tells_its_evaluations_apart(tmp_path: Path) -> None:
+    for version in ("v1", "v2"):
+        write(tmp_path / "ev" / version / "report.json", report([0, 1], [0, 1]))
+    packed = Path(shutil.make_archive(str(tmp_path / "ev"), "zip", tmp_path / "ev"))
+    found = [one.item for one in exported.recognise([packed], configuration(tmp_path), Given(component="fraud"), None)]
+    runs = {
+        one.run for each in found if each is not None for one in told(list(connector.parse(each, config())), Sample)
+    }
+    assert runs == {"ev.zip/v1/report", "ev.zip/v2/report"}
+
+
 # -- cards and models
 
 
