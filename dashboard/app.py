@@ -44,6 +44,10 @@ def main(first: str = "overview") -> None:
     current = st.navigation(list(pages.values()), position="hidden")
     name = next(name for name, page in pages.items() if page == current)
     shown = _view(name, pages)
+    refused = sharing.refused(shown)
+    if refused:
+        sharing.closed(refused)
+        return
     frame.links(shown, TITLES)
     if shown.foreign:
         sharing.elsewhere(shown)

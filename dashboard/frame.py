@@ -45,6 +45,7 @@ def links(view: View, titles: Mapping[str, str]) -> None:
 
 
 def _page_links(view: View, titles: Mapping[str, str]) -> None:
+    titles = {name: title for name, title in titles.items() if not (view.locked and name in sharing.WHOLE)}
     icons = {
         "overview": "dashboard",
         "services": "dns",
@@ -63,7 +64,7 @@ def _page_links(view: View, titles: Mapping[str, str]) -> None:
             view.pages[name],
             label=title,
             icon=icon,
-            query_params=view.onward(name, component="", version="", segment=""),
+            query_params=view.onward(name, **{"component": "", "version": "", "segment": "", **view.locked}),
         )
 
 
@@ -180,7 +181,7 @@ def _choices(view: View, width: Any) -> None:
 
 def _components(view: View) -> tuple[str, ...]:
     kind = {"services": "service", "models": "model"}.get(view.page, "")
-    product = view.product if view.page in ACROSS else ""
+    product = view.product if view.page in ACROSS else view.locked.get("product", "")
     names = tuple(one.name for one in reading.components(view.context, kind) if product in ("", one.product))
     return names if not view.component or view.component in names else (*names, view.component)
 
@@ -199,6 +200,8 @@ def select(
 ) -> None:
     """A control of one key of the URL; `everything` names the choice of none."""
     options = ("", *names) if everything else names
+    if key in view.locked:
+        options = (view.locked[key],)
     st.selectbox(
         LABELS.get(key, key.capitalize()),
         options,
@@ -208,6 +211,7 @@ def select(
         args=(view, key, options),
         label_visibility="collapsed" if width != "stretch" else "visible",
         width=width,
+        disabled=key in view.locked,
     )
 
 

@@ -36,7 +36,7 @@ def show(view: View) -> None:
 
 def late_sources(view: View, names: Sequence[str]) -> str:
     """A notice of the sources that are late, or nothing."""
-    if not names:
+    if not names or view.locked:  # a narrowed link does not name the sources of others
         return ""
     some = ", ".join(text.hx(name, 60) for name in names[:4])
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""

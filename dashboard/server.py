@@ -97,7 +97,11 @@ def asgi(context: Any, host: str = "127.0.0.1") -> Any:
         return Response(body, status, media_type=kind)
 
     routes = [Route(path, answered, methods=["GET", "POST"]) for path in ROUTES]
-    routes.append(Route("/s/{name}", lambda asked: short(context, asked.path_params["name"]), methods=["GET"]))
+
+    def shortened(request: Request) -> Response:
+        return short(context, request.path_params["name"])
+
+    routes.append(Route("/s/{name}", shortened, methods=["GET"]))
     hosts = LOCAL if host in LOCAL else ()
     app = st.App(SCRIPT, routes=routes, middleware=[Middleware(Guarded, hosts=hosts)])
     config.get_config_options(force_reparse=True)

@@ -10,11 +10,11 @@ import streamlit as st
 
 from dashboard import element, reading, text
 from dashboard.blocks.earlier import foreign
-from dashboard.blocks.panel import title_block
+from dashboard.blocks.panel import notice, title_block
 from dashboard.reported import answered
-from dashboard.text import md
+from dashboard.text import hx, md
 from dashboard.view import View
-from tandem import reviews, saving
+from tandem import reviews, saving, signing
 from tandem.reviews import Moment
 from tandem.shown import Unreadable
 from tandem.store.file import StoreRefused
@@ -27,6 +27,35 @@ REPORTS = (
 """What can be taken away: label, what makes it, the ending of its name, its type."""
 
 
+WHOLE = ("review", "sources")
+"""Pages that are about the whole house: a narrowed link does not lead to them."""
+
+
+def needed(view: View) -> bool:
+    """Whether views need a signed link."""
+    share = getattr(view.context.config, "share", None)
+    return bool(share and share.require_signature)
+
+
+def refused(view: View) -> str:
+    """Why a view is not shown, as one sentence; "" where it is."""
+    if not needed(view):
+        return ""
+    query = {name: str(view.asked[name]) for name in signing.KEYS}
+    wrong = signing.fault(signing.secret(view.context.config.store), query, view.now)
+    if wrong:
+        return wrong
+    if view.widened or (view.locked and view.page in WHOLE):
+        return "This link is narrowed, and this page is wider; go back to what it shows."
+    return ""
+
+
+def closed(said: str) -> None:
+    """What stands in the place of a page that is not shown."""
+    element.begin()
+    element.show(title_block("Not shown", "", "") + notice(hx(said, 300)), "closed")
+
+
 def show(view: View) -> None:
     """The link to what is shown, and everything that can be kept or taken of it."""
     as_of = view.as_of if view.as_of is not None else view.context.version()
@@ -34,6 +63,9 @@ def show(view: View) -> None:
     origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
     st.caption("This link shows everybody the same window and the same numbers.")
     st.code(origin + view.link(view.page, **view.fixed(as_of)), language=None, wrap_lines=True)
+    if needed(view):
+        _report(view, as_of)
+        return
     if st.button("Keep this answer", icon=":material/bookmark_add:", width="stretch", key="w_keep"):
         _keep(view, origin)
     _mark(view, as_of)

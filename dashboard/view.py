@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from dashboard import other
-from tandem import times
+from tandem import signing, times
 from tandem.records import BUCKET, DAY
 from tandem.shown import STATES, Half, Side, Window
 
@@ -97,6 +97,9 @@ SCHEMA: Mapping[str, Rule] = {
     "live": Rule(True, _switch, lambda on: "1" if on else "0"),
     "store": Rule("", _hexadecimal),
     "saved": Rule("", _hexadecimal),
+    "lock": Rule("", _name),
+    "expires": Rule("", _name),
+    "signature": Rule("", _name),
 }
 """Only keys that pages honour; on a list of components `tab` is the state it is narrowed to, `selected` the search;
 on the page of one component `tab` is the name of an objective, or the threshold of a model's "what if"."""
@@ -205,6 +208,21 @@ class View:
         """The load whose numbers are shown; None: the newest."""
         given: int | None = self.asked["as_of"]
         return given
+
+    @property
+    def locked(self) -> Mapping[str, str]:
+        """The filters that the link locks, with their values."""
+        return signing.locked_of(self.asked)
+
+    @property
+    def widened(self) -> bool:
+        """Whether the view shows more than its link is locked to."""
+        product = self.locked.get("product")
+        mine = {one.name: one.product for one in getattr(self.context.config, "components", ())} if product else {}
+        outside = bool(self.component) and mine.get(self.component) != product if product else False
+        if {"version", "segment"} & set(self.locked) and other.kind_of(self.compare)[0] in other.OWN:
+            outside = True  # beside what is locked would stand another version or segment
+        return outside or any(self.asked[name] != value for name, value in self.locked.items())
 
     @property
     def saved(self) -> str:

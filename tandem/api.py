@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from tandem import bundle, drifts, metrics, report, times
+from tandem import bundle, drifts, metrics, report, signing, times
 from tandem.collect import Outcome, Say
 from tandem.config import Config, ConfigError
 from tandem.connect import Given
@@ -107,6 +107,10 @@ def _answer(context: Any, method: str, path: str, params: Params, headers: Mappi
         return 200, LINES, b"".join(work(context, path, params))
     if method not in ("GET", "HEAD"):
         return _error(405, f"{path} is asked by GET.")
+    refused = _unsigned(context, path, params, headers)
+    if refused:
+        return _error(401, refused)
+    params = {name: values for name, values in params.items() if name not in signing.KEYS}
     if path.startswith("/badge/"):
         return _badge(context, path.removeprefix("/badge/"))
     ask = ROUTES.get(path)
@@ -118,6 +122,41 @@ def permitted(context: Any, headers: Mapping[str, str]) -> bool:
     given = next((value for name, value in headers.items() if name.lower() == "authorization"), "")
     held = getattr(context, "token", "")
     return bool(held) and hmac.compare_digest(given.encode(), f"Bearer {held}".encode())
+
+
+def _unsigned(context: Any, path: str, params: Params, headers: Mapping[str, str]) -> str:
+    """Why a question may not be answered where views need a signature; "" where it may."""
+    share = getattr(context.config, "share", None)
+    served = bool(getattr(context, "token", ""))  # who reads the file itself needs no link
+    if not (share and share.require_signature and served) or path == "/healthz" or permitted(context, headers):
+        return ""
+    given = {name: values[-1] for name, values in params.items() if values}
+    wrong = signing.fault(signing.secret(context.config.store), given, context.now())
+    return wrong or _wider(context, path, signing.locked_of(given), params)
+
+
+NARROWED = ("/api/v1/show", "/api/v1/explain", "/api/v1/drift", "/api/v1/report", "/api/v1/report/tables")
+"""What answers a question that is narrowed to a component."""
+WIDER = "This link is narrowed, and what was asked for is wider; ask for what it shows."
+
+
+def _wider(context: Any, path: str, locked: Mapping[str, str], params: Params) -> str:
+    """Why a question asks for more than a narrowed link gives; "" where it does not."""
+    if not locked:
+        return ""
+    plain = {name: value for name, value in locked.items() if name in ("environment", "version", "segment")}
+    names = [*params.get("component", ()), *params.get("model", ())]
+    if path not in NARROWED or any(list(params.get(name, ())) != [value] for name, value in plain.items()):
+        return WIDER
+    if "component" in locked and names != [locked["component"]]:
+        return WIDER
+    product = locked.get("product")
+    if product is None:
+        return ""
+    if not names:
+        return "" if list(params.get("product", ())) == [product] else WIDER
+    found = [context.config.component(name) for name in names]
+    return "" if all(one is not None and one.product == product for one in found) else WIDER
 
 
 def _error(status: int, sentence: str) -> Answer:

@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import click
 import orjson
 
-from tandem import annotated, api, bundle, checking, connect, drifts, printed, template, times, verdicts
+from tandem import annotated, api, bundle, checking, connect, drifts, printed, signing, template, times, verdicts
 from tandem import config as configuration
 from tandem import demo as sample
 from tandem import owner as owning
@@ -562,6 +563,37 @@ def _unpack(packed: bytes, folder: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(packed)) as files:
         for name in files.namelist():
             _write(folder / PurePath(name).name, files.read(name))
+
+
+@main.command()
+@click.option("--expires", metavar="D", default="30d", help="How long it opens: 12h, 30d; 30 days if left out.")
+@click.option("--lock", "locks", metavar="KEY=VALUE", multiple=True,
+              help="Narrow it for good: product, component, environment, version or segment; may be said again.")  # fmt: skip
+@config_option
+def share(expires: str, locks: tuple[str, ...], file: str | None) -> None:
+    """Print a signed link, where `[share] require_signature = true` lets nobody in without one."""
+    config = loaded(file)
+    if not config.share.require_signature:
+        raise Misused("Links are open here; set `require_signature = true` under [share] in tandem.toml to sign them.")
+    now = int(time.time())
+    try:
+        until = now + times.duration(expires)
+        locked = {name: value for name, _, value in (one.partition("=") for one in locks)}
+        _check_locks(config, locked)
+        query = signing.signed(signing.secret(config.store), locked, until)
+    except ValueError as bad:
+        raise Misused(str(bad)) from None
+    running = owning.owner_of(config.store)
+    page = config.page or (running.page if running else "") or "http://localhost:8501"
+    click.echo(f"{page.rstrip('/')}/?{urlencode(query)}")
+
+
+def _check_locks(config: Config, locked: Mapping[str, str]) -> None:
+    some = config.components
+    known = {"component": [one.name for one in some], "product": [one.product for one in some]}
+    for name, names in known.items():
+        if name in locked and locked[name] not in names:
+            raise ValueError(f"There is no {name} {locked[name]!r}; known are {', '.join(dict.fromkeys(names))}.")
 
 
 @main.command()

@@ -24,6 +24,7 @@ from tandem.objectives import MEASURES as MEASURES
 from tandem.objectives import Correction, Maintenance, Product
 from tandem.objectives import Objective as Objective
 from tandem.records import BUCKET, DAY, HOUR
+from tandem.signing import Share
 
 Kind = Literal["service", "model"]
 
@@ -105,6 +106,8 @@ class Config:
     """Whether the time of maintenance leaves the counts of objectives; a source may say otherwise of its own."""
     delivery: Rules = field(default_factory=Rules)
     """How delivery is read: links between incidents and deployments, and what people corrected of them."""
+    share: Share = field(default_factory=Share)
+    """Whether views need a signed link."""
     gates: tuple[Gate, ...] = ()
     """What pipelines ask for by name."""
     page: str = ""
@@ -150,6 +153,7 @@ class _File:
     correction: tuple[Correction, ...] = ()
     maintenance: Maintenance = "leave out"
     delivery: Rules = field(default_factory=Rules)
+    share: Share = field(default_factory=Share)
     gate: tuple[Gate, ...] = ()
     signal: tuple[catalog.Signal, ...] = ()
     source: tuple[Source, ...] = field(default=())
@@ -202,6 +206,7 @@ def parse(text: str, path: Path) -> Config:
         corrections=file.correction,
         maintenance=file.maintenance,
         delivery=file.delivery,
+        share=file.share,
         gates=file.gate,
         page=_page(file.page),
         signals=signals,

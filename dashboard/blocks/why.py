@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from dashboard.text import hx
 from dashboard.view import View
-from tandem import times
+from tandem import signing, times
 
 
 def asking(view: View, as_of: int, *, stage: str = "") -> str:
@@ -14,7 +14,7 @@ def asking(view: View, as_of: int, *, stage: str = "") -> str:
     asked = view.asked
     query = {"from": times.text(view.window.since), "to": times.text(view.window.until), "as_of": as_of,
              "environment": view.environment, "version": asked["version"], "segment": asked["segment"],
-             "stage": stage}  # fmt: skip
+             "stage": stage, **{name: asked[name] for name in signing.KEYS}}  # fmt: skip
     return f' data-ask="{hx(urlencode({key: value for key, value in query.items() if value != ""}), 4000)}"'
 
 
