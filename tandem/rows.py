@@ -12,6 +12,7 @@ import io
 import json
 import lzma
 import re
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,10 @@ LINES = 50_000
 """JSON lines per part."""
 BLOCK = 8_000_000
 """Bytes of CSV per part; a line cannot be longer."""
+AHEAD = 4
+"""Blocks of CSV that are read ahead of the rows taken."""
+PATIENCE = 0.5
+"""Seconds after which a block is read all the same."""
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, gzip.BadGzipFile)
 _PACKED: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
     (b"\x1f\x8b", lambda plain: gzip.GzipFile(fileobj=plain)),
@@ -173,6 +178,40 @@ class _Counted(io.RawIOBase):
         return len(piece)
 
 
+class _Paced(io.RawIOBase):
+    """A stream that Arrow reads only a little ahead of the rows that are taken: by itself it would read 32 blocks."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+        self._ahead = 0
+        self._over = False
+        self._change = threading.Condition()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        with self._change:
+            # Whatever Arrow needs ahead of a row it gets after a while: this saves memory and must never wait for good.
+            self._change.wait_for(lambda: self._over or self._ahead < AHEAD, timeout=PATIENCE)
+            self._ahead += 1
+            return b"" if self._over else bytes(self._stream.read(size))
+
+    def taken(self) -> None:
+        """Some rows are taken."""
+        with self._change:
+            self._ahead -= 1
+            self._change.notify_all()
+
+    def close(self) -> None:
+        """No more is wanted."""
+        with self._change:
+            self._over = True
+            self._change.notify_all()
+        super().close()
+
+
 def _unpacked(path: Path, packed: Callable[[Any], Any] | None) -> Any:
     plain = path.open("rb")
     if packed is None:
@@ -249,8 +288,8 @@ def _csv(path: Path, packed: Callable[[Any], Any] | None) -> Rows:
 
 
 def _header(stream: Any) -> list[str]:
-    reader = _csv_reader(stream, [], [])
-    return list(reader.schema.names)
+    with _Paced(stream) as paced:
+        return list(_csv_reader(paced, [], []).schema.names)
 
 
 def _csv_reader(stream: Any, names: Sequence[str], wanted: Sequence[str]) -> pacsv.CSVStreamingReader:
@@ -273,8 +312,8 @@ def _csv_reader(stream: Any, names: Sequence[str], wanted: Sequence[str]) -> pac
 
 def _csv_parts(path: Path, packed: Any, names: Sequence[str], wanted: Sequence[str]) -> Iterator[Part]:
     first = 1
-    with _unpacked(path, packed) as stream:
-        reader = _csv_reader(stream, names, wanted)
+    with _unpacked(path, packed) as stream, _Paced(stream) as paced:
+        reader = _csv_reader(paced, names, wanted)
         while True:
             try:
                 batch = reader.read_next_batch()
@@ -282,6 +321,7 @@ def _csv_parts(path: Path, packed: Any, names: Sequence[str], wanted: Sequence[s
                 return
             except (pa.ArrowInvalid, UnicodeDecodeError) as error:
                 raise Unusable(_said_of_csv(error)) from None
+            paced.taken()
             if batch.num_rows:
                 columns = {name: batch.column(name) for name in wanted}
                 yield Part(batch.num_rows, first, columns.__getitem__, columns)
