@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem import bundle, handed, toml_text
@@ -275,6 +275,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(tables=st.dictionaries(keys, values, max_size=4))
 def test_what_is_written_as_toml_reads_the_same(tables: dict[str, Any]) -> None:
     assert tomllib.loads(toml_text.text(tables), parse_float=Decimal) == tables

@@ -79,6 +79,7 @@ API = (Objective("api", "request_success", TARGET),)
 # -- a window that is asked for
 
 
+@settings(deadline=None)
 @given(bad=st.integers(0, 40), good=st.integers(0, 4000), target=st.fractions(Fraction(1, 2), Fraction(9999, 10000)))
 def test_a_window_is_breached_on_five_bad_events_and_less_than_no_budget(bad: int, good: int, target: Fraction) -> None:
     total = good + bad
@@ -341,7 +342,7 @@ def checked_of(component: str, name: str, reason: str, state: Any = "breached") 
     return Check(1, state, (one,), "gate", lacking=(f"{component} has no objective.",))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(component=HOSTILE, name=HOSTILE, reason=HOSTILE)
 def test_no_name_becomes_a_command_of_a_pipeline(component: str, name: str, reason: str) -> None:
     found = checked_of(component, name, reason)
