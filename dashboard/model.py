@@ -11,6 +11,7 @@ from dashboard import component, drifted, frame, judged, objectives, reading, te
 from dashboard.view import View
 from tandem.modelled import Modelled
 from tandem.shown import Detail
+from tandem.told import told
 
 
 def show(view: View) -> None:
@@ -106,8 +107,9 @@ def _versions(view: View, found: Detail) -> None:
 
 
 def _samples(view: View, found: Detail) -> None:
-    if found.samples:
-        newest = sorted(found.samples, key=lambda one: str(one["ts"]), reverse=True)
+    some = [one for one in found.samples if told(str(one["name"])) is None]  # judgements have a table of their own
+    if some:
+        newest = sorted(some, key=lambda one: str(one["ts"]), reverse=True)
         _table(view, "Samples", "numbers as a tool exported them, newest of each name and run", SAMPLES, newest)
 
 
