@@ -14,14 +14,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from sys import intern
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote
 
+from connectors._event_times import event_time
 from connectors._json import BadJson, BrokenJson, strict
-from tandem import times
 from tandem.changes import NEAR
 from tandem.records import Event, Fact, Finding, Labels, Outcome, Page, Ratio, Series, Slice, bucket_of, labels_of
 
@@ -158,27 +157,10 @@ class Objects:
         if _EPOCH.fullmatch(text):  # Harness writes milliseconds
             return int(text) / (1000 if len(text) > 10 else 1)
         try:
-            when = datetime.fromisoformat(text)
-        except ValueError:
-            self._no("an event without a time of ISO 8601 is left out")
-            return None
-        if when.year <= 1970:
-            self._no("an event whose time stands for none is left out")
-            return None
-        return when.timestamp() if when.tzinfo is not None else self._local(when)
-
-    def _local(self, when: datetime) -> float | None:
-        if self.zone is None:
-            self._no("an event whose time has no offset is left out; set timezone for the source")
-            return None
-        try:
-            ts = times.local(when, self.zone)
+            return event_time(text, self.zone, self.remark)
         except ValueError as error:
-            self._no(str(error).rstrip("."))
+            self._no(str(error))
             return None
-        if times.repeats(when, self.zone):
-            self.remark("an hour that came twice is taken for the earlier one")
-        return ts + when.microsecond / 1e6
 
     def remark(self, reason: str) -> None:
         """Count something that is worth knowing."""

@@ -10,16 +10,16 @@ MOST = 1000
 """Most files of a folder that are read as one."""
 
 
-def parts(item: Item) -> list[Item]:
+def parts(item: Item, most: int = MOST) -> list[Item]:
     """The files of a folder without notes to people, or the file itself; none where there are folders in it."""
     if not item.entries:
         return [item]
-    if len(item.entries) > MOST or any("/" in entry for entry in item.entries):
+    if len(item.entries) > most or any("/" in entry for entry in item.entries):
         return []
     return [item.child(entry) for entry in item.entries if not entry.startswith(".") and not entry.endswith(".md")]
 
 
-def all_are(item: Item, recognised: Callable[[Item], bool]) -> bool:
+def all_are(item: Item, recognised: Callable[[Item], bool], most: int = MOST) -> bool:
     """Whether a folder holds nothing but files that are recognised."""
-    found = parts(item)
+    found = parts(item, most)
     return bool(found) and all(recognised(one) for one in found)
