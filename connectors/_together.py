@@ -12,14 +12,16 @@ MOST = 1000
 
 def parts(item: Item, most: int = MOST) -> list[Item]:
     """The files of a folder without notes to people, or the file itself; none where there are folders in it."""
-    if not item.entries:
-        return [item]
-    if len(item.entries) > most or any("/" in entry for entry in item.entries):
-        return []
-    return [item.child(entry) for entry in item.entries if not entry.startswith(".") and not entry.endswith(".md")]
+    return [item.child(entry) for entry in _names(item, most)] if item.entries else [item]
 
 
 def all_are(item: Item, recognised: Callable[[Item], bool], most: int = MOST) -> bool:
-    """Whether a folder holds nothing but files that are recognised."""
-    found = parts(item, most)
-    return bool(found) and all(recognised(one) for one in found)
+    """Whether a folder holds nothing but files that are recognised; looks no further than the first that is not."""
+    found = _names(item, most)
+    return bool(found) and all(recognised(item.child(entry)) for entry in found)
+
+
+def _names(folder: Item, most: int) -> list[str]:
+    if len(folder.entries) > most or any("/" in entry for entry in folder.entries):
+        return []
+    return [entry for entry in folder.entries if not entry.startswith(".") and not entry.endswith(".md")]

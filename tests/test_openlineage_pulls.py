@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from connectors import openlineage
+from connectors._files import FolderItem, item
 from tandem import collect, connect, exported, report
 from tandem import config as configuration
 from tandem.config import Config, Source
-from tandem.connect import Given, Pull
+from tandem.connect import Given, Item, Pull
 from tandem.records import Event, Fact, Page
 from tandem.report import Window
 from tandem.store.file import Store, open_store
@@ -236,3 +237,23 @@ def test_marquez_is_its_other_name() -> None:
     assert connect.canonical("marquez") == "openlineage"
     assert isinstance(configured(), connect.load("marquez").Config)
     assert Source(configured().common, connect.load("openlineage"), configured()).connector is openlineage
+
+
+class Counting(FolderItem):
+    """A folder that notes which of its files are looked at."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.name, path, 0, b"", item(path, Given()).entries, Given())
+        self.opened: list[str] = []
+
+    def child(self, entry: str) -> Item:
+        self.opened.append(entry)
+        return super().child(entry)
+
+
+def test_of_a_large_folder_of_other_things_only_the_first_file_is_opened(tmp_path: Path) -> None:
+    for number in range(1500):
+        (tmp_path / f"{number:04d}.json").write_text('{"other": 1}')
+    folder = Counting(tmp_path)
+    assert not openlineage.recognise(folder)
+    assert folder.opened == ["0000.json"]
