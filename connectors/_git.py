@@ -21,6 +21,8 @@ FORMAT = "%H%x00%P%x00%at%x00%ct%x00%an%x00%s%x00%b"
 FIELDS = 7
 REFS = "%(refname)%1f%(objecttype)%1f%(objectname)%1f%(*objectname)%1f%(creatordate:unix)%1f%(taggerdate:unix)"
 """One branch or tag, for `git for-each-ref`: no name of a ref can hold a control character."""
+LOG_ARGUMENTS = ("log", "-z", "--no-patch", "--no-show-signature", "--no-decorate", "--no-color", "--no-notes",
+                  "--encoding=UTF-8", "--full-history", "--stdin")  # fmt: skip
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REVERTS = re.compile(r"^This reverts commit ([0-9a-f]{7,64})\b", re.MULTILINE)
 _AGAIN = re.compile(r'(?i)(?:revert "(?:revert|reapply)\b|reapply\b)')
@@ -144,6 +146,28 @@ def tags(lines: Iterable[str], said: Said) -> list[Tag]:
         short = name.removeprefix("refs/tags/")
         found[short] = Tag(short, peeled if kind == "tag" else own, ts, kind == "tag")
     return sorted(found.values(), key=lambda tag: (tag.ts, tag.name))
+
+
+def tips(refs: Iterable[Sequence[str]], branches: Sequence[str], said: Said) -> dict[str, str]:
+    """The tips of the branches that count, by their names; what was fetched counts before what is checked out.
+
+    `refs`: the fields of REFS, then %(HEAD) and %(symref). Without `branches` the default branch counts.
+    """
+    found: dict[str, str] = {}
+    usual = ""
+    for name, _, sha, _, _, _, head, target in refs:
+        if name.startswith("refs/remotes/") and name.endswith("/HEAD"):
+            usual = target.removeprefix("refs/remotes/").partition("/")[2]
+        elif name.startswith("refs/remotes/"):
+            found[name.removeprefix("refs/remotes/").partition("/")[2]] = sha
+        elif name.startswith("refs/heads/"):
+            found.setdefault(name.removeprefix("refs/heads/"), sha)
+            usual = usual or (name.removeprefix("refs/heads/") if head == "*" else "")
+    globs = branches or ((usual,) if usual in found else ("main", "master"))
+    some = {name: sha for name, sha in found.items() if any(fnmatchcase(name, glob) for glob in globs)}
+    if not some:
+        said.remark(f"no branch is called like {', '.join(globs)}: what happened on branches is not seen")
+    return some
 
 
 def chosen(found: Sequence[Tag], globs: Sequence[str], until: int) -> list[Tag]:

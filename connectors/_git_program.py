@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from connectors._git import REFS
 from tandem.connect import SourceDown, SourceRefused
 
 SECONDS = 120.0
@@ -55,6 +56,34 @@ class Repository:
     def text(self, *arguments: str, given: Sequence[str] = ()) -> str:
         """All that a call says; raises SourceDown and SourceRefused."""
         return b"".join(self.pieces(*arguments, given=given)).decode("utf-8", "replace")
+
+    def refs(self) -> list[list[str]]:
+        """The branches and tags, by the fields of `_git.REFS`, %(HEAD) and %(symref)."""
+        asked = f"--format={REFS}%1f%(HEAD)%1f%(symref)"
+        said = self.text("for-each-ref", asked, "refs/tags", "refs/heads", "refs/remotes")
+        return [line.split("\x1f") for line in said.split("\n") if line]
+
+    def there(self, shas: Sequence[str]) -> tuple[list[str], bool]:
+        """Those of some commits that the clone still holds, and whether one is missing."""
+        if not shas:
+            return [], False
+        said = self.text("cat-file", "--batch-check=%(objectname) %(objecttype)", given=shas)
+        found = [line.split(" ")[0] for line in said.splitlines() if line.endswith(" commit")]
+        return found, len(found) < len(shas)
+
+    def inside(self, name: str) -> Path:
+        """The place of one of git's own files."""
+        return self.path / self.text("rev-parse", "--git-path", name).strip()
+
+    def fetched(self) -> int | None:
+        """When it was fetched last, epoch seconds; None for one that fetches from nobody."""
+        if not self.text("remote").strip():
+            return None
+        for name in ("FETCH_HEAD", "packed-refs", "config"):
+            place = self.inside(name)
+            if place.exists():
+                return int(place.stat().st_mtime)
+        return None
 
     def pieces(self, *arguments: str, given: Sequence[str] = ()) -> Iterator[bytes]:
         """What a call says, piece by piece; `given` are the lines of its standard input."""

@@ -208,7 +208,7 @@ def _numbers(raw: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterat
 def _matrix(raw: Mapping[str, Any], labels: Sequence[str], found: Evaluation) -> Cells | None:
     """A confusion matrix of scikit-learn: a row for each actual class, a column for each predicted one."""
     told = [raw[name] for name in ("labels", "classes", "target_names") if isinstance(raw.get(name), list)]
-    names = [_label(one) for one in told[0]] if told else list(labels)
+    names = [class_of(one) for one in told[0]] if told else list(labels)
     matrix = raw["confusion_matrix"]
     if not names:
         found.remarks.append("a confusion matrix does not say its classes; set labels, in the order of its rows")
@@ -224,7 +224,7 @@ def _matrix(raw: Mapping[str, Any], labels: Sequence[str], found: Evaluation) ->
     return {key: n for key, n in cells.items() if n}
 
 
-def _label(one: Any) -> str:
+def class_of(one: Any) -> str:
     """A class as text: 1 and 1.0 are "1"."""
     number = whole(one)
     return str(number) if number is not None else str(one)

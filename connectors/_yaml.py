@@ -23,4 +23,4 @@ def document(text: str, where: str) -> Any:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError):
-        raise SourceRefused(f"{where} is no YAML that can be read; check its front matter.") from None
+        raise SourceRefused(f"{where} is no YAML that can be read; mend it.") from None

@@ -6,13 +6,12 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from connectors import _git
 from connectors._files import item as item_of
 from connectors._files import lines
-from connectors._git import FORMAT, REFS, Choice, Commit, Tag
+from connectors._git import FORMAT, LOG_ARGUMENTS, REFS, Choice, Commit, Tag
 from connectors._git_program import Repository
 from connectors._said import Said
 from tandem.connect import About, Common, Given, Item, Pull, SourceRefused, setting
@@ -27,8 +26,6 @@ _AHEAD = DAY
 _LOG = re.compile(rb"\s*[0-9a-f]{40,64}[\0\x1f][0-9a-f ]*[\0\x1f]-?\d+[\0\x1f]\d+[\0\x1f]")
 _TAGS = re.compile(rb"\s*[^\s\x1f]+\x1f(?:commit|tag|tree|blob)\x1f[0-9a-f]{40,64}\x1f")
 _FOREVER = 1 << 40
-_LOG_ARGUMENTS = ("log", "-z", "--no-patch", "--no-show-signature", "--no-decorate", "--no-color", "--no-notes",
-                  "--encoding=UTF-8", "--full-history", "--stdin")  # fmt: skip
 
 ABOUT = About(
     reads="Releases, lead times and reverts of one git repository, from a clone (which it never fetches) or its logs.",
@@ -180,7 +177,7 @@ class _Clone:
         self.said = Said(self.config)
 
     def pages(self) -> Iterator[Page]:
-        refs = [line.split("\x1f") for line in self._refs() if line]
+        refs = self.repository.refs()
         before = self.pull.state if isinstance(self.pull.state, dict) and not self.pull.first else {}
         self.floor = int(before.get("since", self.pull.since))
         choice = Choice(self.config.tags, self.config.paths)
@@ -200,15 +197,11 @@ class _Clone:
         }
         yield Page(state=kept, covered=covered, findings=self.said.findings(self.config.common.name))
 
-    def _refs(self) -> list[str]:
-        asked = f"--format={REFS}%1f%(HEAD)%1f%(symref)"
-        return self.repository.text("for-each-ref", asked, "refs/tags", "refs/heads", "refs/remotes").split("\n")
-
     def _log(self, tips: Sequence[str], without: Sequence[str], prefix: str = "") -> Iterator[Commit]:
         """The commits that `tips` hold and `without` do not, newest first."""
         given = [*dict.fromkeys(tips), *(f"^{sha}" for sha in dict.fromkeys(without))]
         limited = ["--", f":(top,literal){prefix}"] if prefix else []
-        pieces = self.repository.pieces(*_LOG_ARGUMENTS, f"--format={FORMAT}", *limited, given=given)
+        pieces = self.repository.pieces(*LOG_ARGUMENTS, f"--format={FORMAT}", *limited, given=given)
         return _git.commits(_git.split(pieces), self.said)
 
     # Releases
@@ -244,7 +237,7 @@ class _Clone:
         return found
 
     def _one(self, sha: str) -> Iterator[Commit]:
-        pieces = self.repository.pieces(*_LOG_ARGUMENTS, "--no-walk", f"--format={FORMAT}", given=[sha])
+        pieces = self.repository.pieces(*LOG_ARGUMENTS, "--no-walk", f"--format={FORMAT}", given=[sha])
         return _git.commits(_git.split(pieces), self.said)
 
     def _gone(self, names: set[str]) -> Iterator[Page]:
@@ -263,28 +256,13 @@ class _Clone:
         """The tips of the branches that count, by their names; what was fetched counts before what is checked out."""
         if not (self.config.reverts or self.config.commits):
             return {}
-        tips: dict[str, str] = {}
-        usual = ""
-        for name, _, sha, _, _, _, head, target in refs:
-            if name.startswith("refs/remotes/") and name.endswith("/HEAD"):
-                usual = target.removeprefix("refs/remotes/").partition("/")[2]
-            elif name.startswith("refs/remotes/"):
-                tips[name.removeprefix("refs/remotes/").partition("/")[2]] = sha
-            elif name.startswith("refs/heads/"):
-                tips.setdefault(name.removeprefix("refs/heads/"), sha)
-                usual = usual or (name.removeprefix("refs/heads/") if head == "*" else "")
-        globs = self.config.branches or ((usual,) if usual in tips else ("main", "master"))
-        chosen = {name: sha for name, sha in tips.items() if any(fnmatchcase(name, glob) for glob in globs)}
-        if not chosen:
-            said = ", ".join(globs)
-            self.said.remark(f"no branch is called like {said}: neither reverts nor commits are seen")
-        return chosen
+        return _git.tips(refs, self.config.branches, self.said)
 
     def _changes(self, tips: Mapping[str, str], old: Mapping[str, str], choice: Choice) -> Iterator[Page]:
         """The reverts and commits that are new, and those that a force-push removed."""
         if dict(tips) == dict(old):
             return
-        there, missing = self._there(sorted(set(old.values())))
+        there, missing = self.repository.there(sorted(set(old.values())))
         if missing:
             self.said.remark("a rewritten branch was read again from its beginning; its old commits are pruned")
         for prefix in choice.prefixes:
@@ -295,14 +273,6 @@ class _Clone:
             for branch, tip in tips.items():
                 yield from self._events(self._log([tip], told, prefix), branch, prefix)
                 told.append(tip)
-
-    def _there(self, shas: Sequence[str]) -> tuple[list[str], bool]:
-        """Those of some commits that the clone still holds, and whether one is missing."""
-        if not shas:
-            return [], False
-        said = self.repository.text("cat-file", "--batch-check=%(objectname) %(objecttype)", given=shas)
-        found = [line.split(" ")[0] for line in said.splitlines() if line.endswith(" commit")]
-        return found, len(found) < len(shas)
 
     def _events(self, found: Iterator[Commit], branch: str, prefix: str, *, gone: bool = False) -> Iterator[Page]:
         events: list[Event] = []
@@ -327,7 +297,7 @@ class _Clone:
 
     def _cut(self) -> dict[str, int]:
         """The commits at which a shallow clone ends, with their times."""
-        place = self.repository.path / self._inside("shallow")
+        place = self.repository.inside("shallow")
         try:
             shas = place.read_text().split()
         except OSError:
@@ -335,24 +305,12 @@ class _Clone:
         self.said.remark("the clone is shallow: what lies before its oldest commits is unknown")
         return {sha: commit.committed for sha in shas for commit in self._one(sha)}
 
-    def _inside(self, name: str) -> str:
-        return self.repository.text("rev-parse", "--git-path", name).strip()
-
     def _covered(self, cut: Mapping[str, int], seen: int | None) -> tuple[Covered, ...]:
         """From the first thing told to when the clone was fetched last, or to now where it fetches from nobody."""
         begin = min(self.low, self.pull.until) if self.pull.first else min(self.pull.since, seen or _FOREVER)
         begin = max(begin, *cut.values()) if cut else begin
-        end = min(self.pull.until, self._fetched())
+        end = min(self.pull.until, self.repository.fetched() or _FOREVER)
         return (Covered(begin, end),) if begin < end else ()
-
-    def _fetched(self) -> int:
-        if not self.repository.text("remote").strip():
-            return _FOREVER
-        for name in ("FETCH_HEAD", "packed-refs", "config"):
-            place = self.repository.path / self._inside(name)
-            if place.exists():
-                return int(place.stat().st_mtime)
-        return _FOREVER
 
 
 # -- saved logs

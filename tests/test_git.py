@@ -301,7 +301,7 @@ def test_only_the_default_branch_counts_unless_others_are_named(work: Work) -> N
     [one] = events(pulled(configured(work.path, branches=("release/*",))), "rollback")
     assert (one.key, dict(one.labels)["branch"]) == (aside, "release/1")
     nothing = pulled(configured(work.path, branches=("trunk",)))
-    assert "no branch is called like trunk: neither reverts nor commits are seen" in reasons(nothing)
+    assert "no branch is called like trunk: what happened on branches is not seen" in reasons(nothing)
 
 
 def test_commits_are_events_only_where_asked_and_begin_when_they_were_written(work: Work) -> None:
