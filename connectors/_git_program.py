@@ -75,6 +75,13 @@ class Repository:
         """The place of one of git's own files."""
         return self.path / self.text("rev-parse", "--git-path", name).strip()
 
+    def shallow(self) -> list[str]:
+        """The commits at which a shallow clone ends."""
+        try:
+            return self.inside("shallow").read_text().split()
+        except OSError:
+            return []
+
     def fetched(self) -> int | None:
         """When it was fetched last, epoch seconds; None for one that fetches from nobody."""
         if not self.text("remote").strip():

@@ -61,6 +61,7 @@ ABOUT = About(
         "Names beginning with train are of stage training, all others of stage evaluation.",
         "GTO's tags say their time exactly; the version of a promotion is that registered at the same commit.",
         "What a force-push or a deleted tag removes is taken back, unless its commits are pruned already.",
+        "Of a shallow clone the oldest commits are left out: what they changed is not known.",
         "Experiments that were not committed to a branch (refs/exps) are not read; nothing is fetched.",
         "DVC's files need PyYAML (pip install 'tandem-health[openslo]').",
     ),
@@ -203,6 +204,7 @@ class _Clone:
     """Whether something lies ahead of `until`: then the next pull must see it again."""
     takes_back: bool = False
     """Whether commits are gone: then what the others tell has to be known."""
+    cut: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     values: set[tuple[object, ...]] = field(default_factory=set)
 
@@ -237,6 +239,9 @@ class _Clone:
         if missing:
             self.said.remark("a rewritten branch was read again from its beginning; its old commits are pruned")
         self.takes_back = bool(lost)
+        self.cut = set(self.repository.shallow())
+        if self.cut:
+            self.said.remark("the clone is shallow: what its oldest commits changed is unknown, and left out")
         again = self.pull.first or missing or bool(lost) or not old
         for look, units in self._looks(self.history.commits(tips, () if again else there)):
             self.low = min(self.low, look.ts) if units else self.low
@@ -257,7 +262,7 @@ class _Clone:
             self.said.reject("a commit says it was made in the future")
         elif commit.committed >= self.pull.until:
             self.held = True
-        return self.floor <= commit.committed < self.pull.until
+        return commit.sha not in self.cut and self.floor <= commit.committed < self.pull.until
 
     def _new(self, look: Look, units: Sequence[Unit], *, again: bool) -> Iterator[Page]:
         for unit in units:

@@ -297,10 +297,8 @@ class _Clone:
 
     def _cut(self) -> dict[str, int]:
         """The commits at which a shallow clone ends, with their times."""
-        place = self.repository.inside("shallow")
-        try:
-            shas = place.read_text().split()
-        except OSError:
+        shas = self.repository.shallow()
+        if not shas:
             return {}
         self.said.remark("the clone is shallow: what lies before its oldest commits is unknown")
         return {sha: commit.committed for sha in shas for commit in self._one(sha)}

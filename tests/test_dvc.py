@@ -20,105 +20,21 @@ from connectors._git_program import Repository
 from tandem import collect, connect
 from tandem.cli import main
 from tandem.config import Source
-from tandem.connect import Common, Given, Pull, SourceRefused
-from tandem.records import DAY, HOUR, Confusion, Event, Fact, Page, Ratio, Sample
+from tandem.connect import Given, SourceRefused
+from tandem.records import DAY, HOUR, Confusion, Event, Fact, Page, Sample
 from tandem.store.file import Store, open_store
 from tandem.store.read import Reader
+from tests.pipelines import NOW, T0, YAML, begun, configured, lock, pulled, put, run, said, told
 from tests.repositories import Work
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")]
 
 PAYLOADS = Path(__file__).parent / "payloads" / "dvc"
-T0 = 1_790_000_100
-NOW = T0 + 60 * DAY
-YAML = """\
-artifacts:
-  fraud: {path: model.bin, type: model}
-stages:
-  prepare:
-    cmd: python prepare.py
-    deps: [prepare.py, raw.csv]
-    outs: [rows.csv]
-  train:
-    cmd: python train.py
-    deps: [train.py, rows.csv]
-    outs: [model.bin]
-    metrics:
-    - metrics.json: {cache: false}
-    plots:
-    - classes.csv: {cache: false, template: confusion, x: actual, y: predicted}
-"""
-
-
-def lock(rows: str, model: str, rate: float = 0.1, raw: str = "0") -> str:
-    return f"""\
-schema: '2.0'
-stages:
-  prepare:
-    cmd: python prepare.py
-    deps:
-    - {{path: prepare.py, hash: md5, md5: aa, size: 3}}
-    - {{path: raw.csv, hash: md5, md5: raw{raw}, size: 3}}
-    outs:
-    - {{path: rows.csv, hash: md5, md5: {rows}, size: 5}}
-  train:
-    cmd: python train.py
-    deps:
-    - {{path: rows.csv, hash: md5, md5: {rows}, size: 5}}
-    - {{path: train.py, hash: md5, md5: bb, size: 3}}
-    params:
-      params.yaml:
-        train.rate: {rate}
-    outs:
-    - {{path: classes.csv, hash: md5, md5: c, size: 9}}
-    - {{path: metrics.json, hash: md5, md5: m, size: 9}}
-    - {{path: model.bin, hash: md5, md5: {model}, size: 9}}
-"""
-
-
-def classes(*counts: int) -> str:
-    """Rows of a table of two classes: right 0, 0 taken for 1, 1 taken for 0, right 1."""
-    pairs = [pair for pair, n in zip(("0,0", "0,1", "1,0", "1,1"), counts, strict=True) for _ in range(n)]
-    return "\n".join(["actual,predicted", *pairs]) + "\n"
-
-
-def put(work: Work, at: int, message: str = "change", **files: str) -> str:
-    for name, text in files.items():
-        path = work.path / name.replace("__", "/").replace("_DOT_", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return work.commit(at, message)
-
-
-def run(work: Work, at: int, rows: str, model: str, accuracy: float, counts: Sequence[int], **more: Any) -> str:
-    """A commit after a `dvc repro`."""
-    return put(work, at, f"run {model}", dvc_DOT_lock=lock(rows, model, **more),
-               metrics_DOT_json=json.dumps({"accuracy": accuracy, "train": {"loss": 1 - accuracy}}),
-               classes_DOT_csv=classes(*counts))  # fmt: skip
-
-
-def configured(path: Path | None, **more: Any) -> dvc.Config:
-    return dvc.Config(Common("dvc", "pipeline", component=("fraud",), **more.pop("common", {})), path=path, **more)
-
-
-def pulled(config: dvc.Config, until: int = NOW, **more: Any) -> list[Page]:
-    return list(dvc.fetch(config, Pull(more.pop("since", 0), until, until, **{"first": True, **more})))
-
-
-def told(pages: Sequence[Page], kind: type, of: str = "") -> list[Any]:
-    found = [one for page in pages for one in page.records if isinstance(one, kind)]
-    return [one for one in found if one.kind == of] if of else found
-
-
-def said(pages: Sequence[Page]) -> str:
-    return " | ".join(one.reason for page in pages for one in page.findings)
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
-    made = Work.new(tmp_path / "work")
-    put(made, T0, "begin", dvc_DOT_yaml=YAML, train_DOT_py="1", prepare_DOT_py="1")
-    return made
+    return begun(tmp_path / "work")
 
 
 @pytest.fixture
@@ -427,80 +343,6 @@ def test_tags_of_models_in_folders_lightweight_ones_and_those_to_come(work: Work
     assert told(pages, Event)[0].version == ""
 
 
-# -- forms of files
-
-
-def values(work: Work, **files: str) -> list[Page]:
-    put(work, T0 + 500, "forms", **files)
-    return pulled(configured(work.path), since=T0 + 400)
-
-
-def test_metrics_in_every_form_and_counts_that_follow_from_them(work: Work) -> None:
-    yaml = "metrics: [a.yaml, b.toml, 'm_${item}.json', whole.json, report.json]\n"
-    row = {"precision": 1.0, "recall": 1.0, "f1-score": 1.0, "support": 2}
-    report = {"a": row, "b": row, "accuracy": 1.0, "macro avg": {**row, "support": 4}}
-    pages = values(work, dvc_DOT_yaml=yaml, a_DOT_yaml="auc: 0.75\n", b_DOT_toml="[deep]\nrmse = 2\n",
-                   m_x_DOT_json='{"accuracy": 0.75, "n": 8, "bad": NaN}', whole_DOT_json="0.5",
-                   report_DOT_json=json.dumps(report), other_DOT_json='{"accuracy": 1}')  # fmt: skip
-    found = {(one.series.name, one.value) for one in told(pages, Sample)}
-    assert {("auc", 0.75), ("deep.rmse", 2.0), ("accuracy", 0.75), ("whole", 0.5)} <= found
-    assert not [name for name, _ in found if "support" in name or name in ("n", "bad")]
-    assert {dict(one.series.labels)["file"] for one in told(pages, Sample)} == {
-        "a.yaml", "b.toml", "m_x.json", "whole.json", "report.json",
-    }  # fmt: skip
-    facts = {one.series.signal: one.value for one in told(pages, Fact)}
-    assert facts == {"correct": Ratio(6, 8), "outcome": Confusion({("a", "a"): 2, ("b", "b"): 2})}
-
-
-@pytest.mark.parametrize(
-    ("plot", "text", "expected"),
-    [
-        ("- p.csv: {template: confusion, x: truth, y: guess}", "truth,guess\nA,B\nA,A\n",
-         {("A", "B"): 1, ("A", "A"): 1}),
-        ("- p.csv: {template: confusion, x: predicted, y: truth}", "truth,predicted\nA,B\n", {("A", "B"): 1}),
-        ("- all: {template: confusion_normalized, x: t, y: {p.csv: g}}", "t,g\nA,B\n,B\n", {("A", "B"): 1}),
-        ("- p.csv", "actual,predicted\n1,1\n", {("1", "1"): 1}),
-        ("- p.csv: {template: confusion, x: nothing, y: guess}", "truth,guess\nA,B\n", {}),
-        ("- p.csv: {template: scatter, x: a, y: b}", "a,b\n1,2\n", {}),
-    ],
-)  # fmt: skip
-def test_plots_of_classes(work: Work, plot: str, text: str, expected: dict[tuple[str, str], int]) -> None:
-    pages = values(work, dvc_DOT_yaml=f"plots:\n{plot}\n", p_DOT_csv=text)
-    assert [one.value for one in told(pages, Fact)] == ([Confusion(expected)] if expected else [])
-    assert told(pages, Sample) == []
-
-
-def test_plots_by_step(work: Work) -> None:
-    yaml = "plots: [h.csv, {one.tsv: {x: it, y: [b]}}, {fpr.csv: {x: fpr, y: tpr}}]\n"
-    pages = values(work, dvc_DOT_yaml=yaml, h_DOT_csv="epoch,loss,acc\n1,0.5,0.1\n2,nan,0.2\n",
-                   one_DOT_tsv="it\ta\tb\n10\t1\t2\n", fpr_DOT_csv="fpr,tpr\n0.25,1\n")  # fmt: skip
-    assert sorted((one.series.name, one.step, one.value) for one in told(pages, Sample)) == [
-        ("h.acc", 1, 0.1), ("h.acc", 2, 0.2), ("h.loss", 1, 0.5), ("one.b", 10, 2.0),
-    ]  # fmt: skip
-    assert "h.csv holds values that are no finite number" in said(pages)
-
-
-def test_broken_and_hostile_files_stay_data(work: Work, store: Store) -> None:
-    hostile = "<script>'; DROP TABLE sample; --"
-    put(work, T0 + 100, hostile, dvc_DOT_yaml="metrics: [m.json, cut.json, empty.json]\nstages: [1, {x: 2}]\n",
-        m_DOT_json=json.dumps({hostile: 1.5}), cut_DOT_json='{"a": ', empty_DOT_json='{"a": "b"}',
-        dvc_DOT_lock="<<<<<<< HEAD\nstages:\n=======\n", x_DOT_dvc="outs: 7\n")  # fmt: skip
-    (work.path / "a\nb.json").write_text("{}")
-    work.commit(T0 + 150)
-    put(
-        work,
-        T0 + 200,
-        "odd",
-        dvc_DOT_lock="stages:\n  train:\n    deps: [1, {path: x}, {md5: 3, path: y}]\n    outs: x\n",
-    )
-    remarks = " | ".join(take(store, configured(work.path), NOW).remarks)
-    for words in ("dvc.lock is no YAML that can be read", "cut.json is passed over: it is cut off",
-                  "empty.json is passed over: it holds no metric", "name holds a control character"):  # fmt: skip
-        assert words in remarks
-    assert store.cursor().execute("SELECT DISTINCT name FROM series WHERE signal = 'sample'").fetchall() == [(hostile,)]
-    assert len(outcomes(store, "training")) == 1
-
-
 # -- what it is and what it is not
 
 
@@ -570,3 +412,11 @@ def test_a_clone_vouches_until_it_was_fetched(history: Work, tmp_path: Path) -> 
     pages = pulled(configured(tmp_path / "bare.git"))
     assert [one.digest for one in told(pages, Event, "training")] == ["m1", "m2", "m3"]
     assert [(one.since, one.until) for page in pages for one in page.covered or ()] == [(T0 + HOUR, T0 + 5 * DAY)]
+
+
+def test_the_oldest_commits_of_a_shallow_clone_are_left_out(history: Work, tmp_path: Path) -> None:
+    path = tmp_path / "shallow"
+    history.git("clone", "--quiet", "--depth", "2", f"file://{history.path}", str(path))
+    pages = pulled(configured(path))
+    assert [one.digest for one in told(pages, Event, "training")] == ["m3"]
+    assert "the clone is shallow" in said(pages)
