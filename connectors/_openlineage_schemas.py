@@ -121,7 +121,8 @@ class _Known:
 def _remembered(text: str | None) -> _Known:
     raw = json.loads(text) if text else {"tables": [], "seen": [], "told": []}
     seen = [Seen(at, who, wrote, raw["tables"][of], (space, name)) for at, who, wrote, of, space, name in raw["seen"]]
-    told = [_Change(*rest, (space, name)) for *rest, space, name in raw["told"]]
+    told = [_Change(at, since, who, column, was, now, (space, name))
+            for at, since, who, column, was, now, space, name in raw["told"]]  # fmt: skip
     return _Known(seen, told)
 
 

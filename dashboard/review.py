@@ -109,7 +109,7 @@ def _one(view: View, one: Review) -> None:
         if st.button("Edit", icon=":material/edit:"):
             write(view, tab=EDIT)
             st.rerun()
-        st.download_button("Take away as a file", reviews.plain(one), f"review-{one.id}.md", "text/markdown",
+        st.download_button("Take away as a file", reviews.plain(one), "review-" + one.id + ".md", "text/markdown",
                            icon=":material/download:")  # fmt: skip
         if st.button("All reviews", icon=":material/list:"):
             write(view, selected="", tab="")

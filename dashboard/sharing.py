@@ -105,7 +105,7 @@ def _keep(view: View, origin: str) -> None:
         )
         return
     st.caption(text.plural(len(answer.figures), "number") + " kept; this link shows them whatever becomes of the data:")
-    st.code(f"{origin}/s/{answer.id}", language=None, wrap_lines=True)
+    st.code(origin + "/s/" + answer.id, language=None, wrap_lines=True)
 
 
 def _report(view: View, as_of: int) -> None:

@@ -568,7 +568,7 @@ def _unpack(packed: bytes, folder: Path) -> None:
 @main.command()
 @click.option("--expires", metavar="D", default="30d", help="How long it opens: 12h, 30d; 30 days if left out.")
 @click.option("--lock", "locks", metavar="KEY=VALUE", multiple=True,
-              help="Narrow it for good: product, component, environment, version or segment; may be said again.")  # fmt: skip
+              help="Narrow it for good to a product, component, environment, version or segment.")  # fmt: skip
 @config_option
 def share(expires: str, locks: tuple[str, ...], file: str | None) -> None:
     """Print a signed link, where `[share] require_signature = true` lets nobody in without one."""

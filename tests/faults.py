@@ -171,14 +171,16 @@ def pulled(case: Case, route: Route) -> Outcome:
                 pages.append(page)
         except (SourceDown, SourceRefused) as raised:
             error = raised
-    return Outcome(_by_key(pages), error, repr(pages) + repr(error), len(server.asked))
+    return Outcome(_by_key(pages, server.url), error, repr(pages) + repr(error), len(server.asked))
 
 
-def _by_key(pages: Sequence[Page]) -> dict[Any, Any]:
+def _by_key(pages: Sequence[Page], base: str) -> dict[Any, Any]:
+    """Records by their key; the server of each pull has an address of its own, which links to it begin with."""
     found: dict[Any, Any] = {}
     for page in pages:
         for record in page.records:
-            found[_key(record)] = record
+            linked = isinstance(record, Event) and record.url.startswith(base)
+            found[_key(record)] = replace(record, url=record.url.removeprefix(base)) if linked else record
     return found
 
 

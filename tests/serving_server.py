@@ -1,4 +1,4 @@
-"""Inference servers for tests: workers that count for themselves, answered by turns at one address, and a repository."""
+"""Inference servers for tests: workers that count for themselves, asked by turns at one address, and a repository."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def test_a_window_that_cannot_be_read_leaves_the_choices_in_place(open_page: Ope
     test = open_page("compare", compare="window:soon..later")
     assert not test.exception
     assert "there is no such window to compare with; choose another one." in words(test)
-    assert [box.value for box in test.text_input] == ["soon", "later"]
+    assert [box.value for box in test.text_input if box.label.startswith("B:")] == ["soon", "later"]
     broken = open_page("compare", Engine(broken=Unreadable("the store is gone.")))
     assert "the store is gone." in words(broken)
 

@@ -208,7 +208,10 @@ def _as_version_one(path: Path, folder: Path, manifest: dict, text: str) -> None
 
     told = json.loads(text)
     told["version"], told["digest"] = "1", "what version 1 computed over its tiers"
-    del told["tables"]["closed"]
+    for name in ("closed", "kept"):
+        del told["tables"][name]
+        (folder / f"{name}.parquet").unlink(missing_ok=True)
+    del told["files"]
     with duckdb.connect(str(path)) as old:
         for name in told["tables"]:
             columns = [row[0] for row in old.execute(f"DESCRIBE {name}").fetchall()]
@@ -220,3 +223,4 @@ def _as_version_one(path: Path, folder: Path, manifest: dict, text: str) -> None
             old.execute(f"COPY (SELECT {every} FROM {name}) TO '{file}' (FORMAT parquet)")
             told["tables"][name]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     (folder / backup.MANIFEST).write_text(json.dumps(told))
+    (folder / backup.SEAL).unlink()

@@ -20,6 +20,8 @@ from tandem.store.read import Reader
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
 """The hash of the manifest, as sha256sum writes it: a bundle is whole to the byte, or it is refused."""
+SEALED = 4
+"""The first version of stores whose exports have it."""
 DRAFT = "restoring-"
 """How the folder begins in which an export is made a store before it is merged."""
 _NAME = re.compile(r"[a-z_]{1,60}")
@@ -162,7 +164,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise StoreRefused(f"{folder} is not an export of Tandem; name the folder that `tandem export` made.") from None
     if newer or not whole:
         raise StoreRefused(f"{folder} was made by a newer Tandem; install that version.")
-    if not (folder / SEAL).is_file():
+    if not (folder / SEAL).is_file() and int(found["version"]) >= SEALED:
         raise StoreRefused(f"{folder / SEAL} is missing; use another export.")
     return found
 
