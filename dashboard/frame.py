@@ -33,9 +33,7 @@ def links(view: View, titles: Mapping[str, str]) -> None:
     """The row of page links, which keep the window and the choices; on a wide screen Live and Share end it."""
     _hold(view)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        with st.container(
-            horizontal=True, wrap=view.narrow, gap="xxsmall" if view.narrow else "small", vertical_alignment="center"
-        ):
+        with st.container(horizontal=True, wrap=view.narrow, gap="small", vertical_alignment="center"):
             _page_links(view, titles)
         if not view.narrow:
             with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
