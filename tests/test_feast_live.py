@@ -28,7 +28,7 @@ from tests.environments import environment
 REQUIREMENTS = ("feast[grpcio]==0.67.0", "fastapi<0.140")
 NOW = int(time.time())
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 
 # All in one process, as each start of Feast's command line takes seconds.
 MAKE = """

@@ -21,7 +21,7 @@ REQUIREMENTS = ("whylogs==1.6.4", "numpy<2", "pandas<3")
 PAYLOADS = Path(__file__).parent / "payloads" / "whylogs"
 AT = 1_790_000_000
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MAKE = """
 import datetime, json, sys
