@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser.test_delivery import AXE, RULES
+
 pytestmark = pytest.mark.browser
 
 
@@ -41,4 +43,17 @@ def test_forged_and_cut_links_show_the_page_and_name_what_was_ignored(visit: Cal
     said = seen.page.get_by_text("Ignored in this link").inner_text()
     assert set(re.findall(r"saved|store|as_of|from", said)) == {"saved", "store", "as_of", "from"}
     assert "script" not in said
+    assert seen.errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("path", ["/review", "/?as_of=11&store=000000000000"])
+def test_accessible(visit: Callable[..., Any], path: str, width: int, scheme: str) -> None:
+    seen = visit(path, scheme=scheme, width=width)
+    seen.page.wait_for_timeout(800)
+    seen.page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: dict[str, Any] = seen.page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)
+    assert [f"{v['id']}: {[n['html'][:160] for n in v['nodes'][:3]]}" for v in found["violations"]] == []
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     assert seen.errors == []
