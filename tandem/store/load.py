@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -461,9 +462,9 @@ class Load:
             self._derived(list(now.values()), 1)
 
     def _first_said(self, event: Event, text: str) -> bool:
-        key = (event.kind, event.key, event.attempt)
-        before = self.writer.events_seen.setdefault(key, text)
-        if before == text:
+        # A hash, not the text: a first pull may tell hundreds of thousands of events.
+        key, said = (event.kind, event.key, event.attempt), blake2b(text.encode(), digest_size=16).digest()
+        if self.writer.events_seen.setdefault(key, said) == said:
             return True
         if not self.writer.tolerant:
             raise Conflict(f"{event.kind} {event.key}")

@@ -26,7 +26,8 @@ class Writer:
         with store.writing():
             self.source = _source(store, self.cursor, connector, scope)
         self.before = store.version()
-        self.events_seen: dict[tuple[str, str, int], str] = {}
+        self.events_seen: dict[tuple[str, str, int], bytes] = {}
+        """A hash of what this pull has told of each attempt; only grows within a commit."""
         self.slices_seen: dict[str, tuple[str, set[int]]] = {}
         self.sampled: set[int] = set()
         """Series of which this pull has told samples."""
@@ -55,7 +56,7 @@ class Writer:
         kinds in `once`. Raises Conflict, with nothing taken in, where this pull contradicts itself for the first time.
         """
         with self.store.writing():
-            seen = dict(self.events_seen), {name: (d, set(p)) for name, (d, p) in self.slices_seen.items()}
+            told, slices = len(self.events_seen), {name: (d, set(p)) for name, (d, p) in self.slices_seen.items()}
             self.cursor.execute("BEGIN")
             try:
                 load = Load(self)
@@ -64,7 +65,9 @@ class Writer:
                 self.cursor.execute("COMMIT")
             except BaseException:
                 roll_back(self.cursor)
-                self.events_seen, self.slices_seen = seen
+                while len(self.events_seen) > told:
+                    self.events_seen.popitem()  # the newest first
+                self.slices_seen = slices
                 self.store.reload()
                 raise
         self.rows += load.rows
