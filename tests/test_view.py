@@ -112,6 +112,7 @@ OTHER = {
     "from": "now-6h", "to": "20261120T1500Z", "environment": "staging", "product": "Checkout", "component": "fraud",
     "version": "12", "segment": "country=DE", "side": "model", "compare": "week", "selected": "amount", "tab": "breached",
     "as_of": 7, "live": False, "store": "0123456789ab", "saved": "ba9876543210",
+    "lock": "product=Checkout", "expires": "2026-11-30T00:00:00Z", "signature": "0" * 32,
 }  # fmt: skip
 
 
