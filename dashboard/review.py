@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import element, frame, reading, text
+from dashboard import element, frame, reading, sharing, text
 from dashboard.blocks.marks import link
 from dashboard.blocks.panel import notice, section
 from dashboard.blocks.reviews import agreed, moment_link, moment_list, number, numbers, review_list
@@ -38,7 +38,7 @@ def show(view: View) -> None:
     frame.header(view, chosen.title if chosen else "Review", note if chosen is None else _about(chosen, view), None)
     if chosen is None:
         _all(view)
-    elif view.tab == EDIT:
+    elif view.tab == EDIT and not sharing.needed(view):
         _edit(view, chosen)
     else:
         _one(view, chosen)
@@ -56,15 +56,21 @@ def _about(one: Review, view: View) -> str:
 def _all(view: View) -> None:
     if view.selected:
         element.show(notice("There is no such review in this store; it may have been deleted."), "no_review")
+    found = review_list(reviews.reviews(view.context.store), view, view.zone)
+    if not sharing.needed(view):  # through a signed link nothing is written
+        _begun(view)
+    _panel("Reviews", "newest first", found)
+    _panel("Moments", "marked on any page by Share", moment_list(reviews.moments(view.context.store), view))
+    if not sharing.needed(view):
+        _take(view)
+
+
+def _begun(view: View) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Your name", key="w_author", max_chars=80, width=220)
         if st.button("Write the review of this window", icon=":material/edit_note:"):
             with st.spinner("Reading what this window held…"):
                 _try(view, lambda: _begin(view))
-    found = review_list(reviews.reviews(view.context.store), view, view.zone)
-    _panel("Reviews", "newest first", found)
-    _panel("Moments", "marked on any page by Share", moment_list(reviews.moments(view.context.store), view))
-    _take(view)
 
 
 def _begin(view: View) -> None:
@@ -106,7 +112,7 @@ def _try(view: View, work: Callable[[], None]) -> None:
 def _one(view: View, one: Review) -> None:
     now = _now(view, one)
     with st.container(horizontal=True):
-        if st.button("Edit", icon=":material/edit:"):
+        if not sharing.needed(view) and st.button("Edit", icon=":material/edit:"):
             write(view, tab=EDIT)
             st.rerun()
         st.download_button("Take away as a file", reviews.plain(one), "review-" + one.id + ".md", "text/markdown",

@@ -6,7 +6,7 @@ from collections import Counter
 
 import streamlit as st
 
-from dashboard import element, frame, overview, reading, text
+from dashboard import element, frame, overview, reading, sharing, text
 from dashboard.blocks.sources import received, source_table
 from dashboard.text import md
 from dashboard.view import View
@@ -36,7 +36,8 @@ def show(view: View) -> None:
         if one.paste:
             with st.expander(f"A block to paste for what {md(one.name, 60)} has without a component"):
                 st.code(text.clean(one.paste.replace("\n", "\u2424"), 4000).replace("\u2424", "\n"), language="toml")
-    _pull(view, found)
+    if not sharing.needed(view):
+        _pull(view, found)
 
 
 def _counts(found: Sources, collected: bool) -> str:

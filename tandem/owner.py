@@ -63,6 +63,8 @@ class Reading:
     clock: Clock
     token: str = ""
     first_done: bool = True
+    local: bool = True
+    """Who opens the file needs no signed link."""
 
     def now(self) -> int:
         """The present in epoch seconds."""

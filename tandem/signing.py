@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
@@ -32,17 +33,20 @@ class Share:
 def secret(store: Path) -> bytes:
     """The key that signs links of a store, made on first use beside it, readable by its user only."""
     place = Path(f"{store}.state") / "share.key"
-    try:
-        return bytes.fromhex(place.read_text(encoding="ascii").strip())
-    except FileNotFoundError:
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-    made = secrets.token_bytes(32)
-    try:
-        with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(made.hex() + "\n")
-    except FileExistsError:  # another process was faster
-        return bytes.fromhex(place.read_text(encoding="ascii").strip())
-    return made
+    if not place.exists():
+        _make(place)
+    return bytes.fromhex(place.read_text(encoding="ascii").strip())
+
+
+def _make(place: Path) -> None:
+    """Write a new key in one step: nobody may ever read half of one, for links signed by it could be guessed."""
+    place.parent.mkdir(mode=0o700, exist_ok=True)
+    draft = place.with_name(f".share.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32) + "\n")
+    with suppress(FileExistsError):  # another process was faster, and its key holds
+        os.link(draft, place)
+    draft.unlink()
 
 
 def signed(key: bytes, locked: Mapping[str, str], expires: int) -> dict[str, str]:

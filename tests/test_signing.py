@@ -97,6 +97,8 @@ def test_without_a_link_the_api_answers_only_its_health_and_its_owner(house: Hou
     assert ask(house, "/healthz", {})[0] == 200
     assert ask(house, "/api/v1/show", link(house, days=-1))[0] == 401
     house.token = ""
+    assert ask(house, "/api/v1/show", {})[0] == 401, "a bundle that is shown has no owner's token"
+    house.local = True  # type: ignore[attr-defined]
     assert ask(house, "/api/v1/show", {})[0] == 200, "who reads the file itself needs no link"
 
 
@@ -164,8 +166,11 @@ def test_pages_show_nothing_without_a_link_and_their_part_with_one(open_page: Op
 
 def test_a_viewer_of_a_signed_link_writes_nothing(open_page: Open, tmp_path: Path) -> None:
     key = signing.secret(tmp_path / "tandem.duckdb")
-    test = seen(open_page, "overview", tmp_path, **signing.signed(key, {}, screens.NOW + WEEK))
-    assert not {"Keep this answer", "Mark"} & {one.label for one in test.button}
+    for page in ("overview", "review", "sources"):
+        test = seen(open_page, page, tmp_path, **signing.signed(key, {}, screens.NOW + WEEK))
+        assert not test.exception
+        writing = {"Keep this answer", "Mark", "Write the review of this window", "Pull all now"}
+        assert not writing & {one.label for one in test.button}, page
 
 
 def test_the_command_prints_a_link_that_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
