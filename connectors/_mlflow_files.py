@@ -6,56 +6,35 @@ import contextlib
 import json
 import os
 import re
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+from connectors import _sqlite
 from connectors._mlflow_objects import PROMPT, REMOVED, Model, Point, Run, Version, number, whole
 from tandem.connect import SourceRefused
 
-MAGIC = b"SQLite format 3\x00"
 _STATUS = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
 _SMALL = 1_000_000
 """Bytes of a meta file, a parameter or a tag; MLflow's own limits lie far below."""
 _LINE = 10_000
-_ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_FUNCTION}
 _NO_EXPERIMENT_ID = re.compile(r"\D")
 
 
-class Database:
+class Database(_sqlite.Database):
     """A server's sqlite file, opened for reading only; nothing in it is executed."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self._name = name
-        # A database beside its journal may be in use: only sqlite's own locking then tells the truth.
-        quiet = not any(Path(f"{path}-{end}").exists() for end in ("wal", "journal"))
-        uri = f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if quiet else "")
-        try:
-            self._connection = sqlite3.connect(uri, uri=True)
-        except sqlite3.Error:
-            raise SourceRefused(f"{name} cannot be opened; check that it may be read.") from None
-        self._connection.text_factory = lambda data: data.decode("utf-8", "replace")
-        self._connection.execute("PRAGMA trusted_schema = OFF")
-        self._connection.set_authorizer(_only_reading)
-        self._columns: dict[str, frozenset[str]] = {}
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
 
     def holds_runs(self) -> bool:
         """Whether this is a tracking database."""
-        return {"run_uuid", "experiment_id"} <= self._has("runs") and "run_uuid" in self._has("metrics")
+        return {"run_uuid", "experiment_id"} <= self.has("runs") and "run_uuid" in self.has("metrics")
 
     def models(self) -> list[Model]:
         """Registered models with their aliases."""
         aliases: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in self._rows("registered_model_aliases", ("name", "alias", "version")):
+        for row in self.rows("registered_model_aliases", ("name", "alias", "version")):
             aliases[_text(row["name"])][_text(row["alias"])] = _text(row["version"])
-        names = {_text(row["name"]) for row in self._rows("registered_models", ("name",))} - self._prompts()
+        names = {_text(row["name"]) for row in self.rows("registered_models", ("name",))} - self._prompts()
         return [Model(name, aliases[name]) for name in sorted(names)]
 
     def versions(self) -> list[Version]:
@@ -74,7 +53,7 @@ class Database:
                 run=_text(row["run_id"]),
                 user=_text(row["user_id"]),
             )
-            for row in self._rows("model_versions", columns)
+            for row in self.rows("model_versions", columns)
             if row["current_stage"] != REMOVED and _text(row["name"]) not in prompts
         ]
 
@@ -82,7 +61,7 @@ class Database:
         """Runs of experiments that are not deleted, oldest first."""
         experiments = {
             row["experiment_id"]: _text(row["name"])
-            for row in self._rows("experiments", ("experiment_id", "name", "lifecycle_stage"))
+            for row in self.rows("experiments", ("experiment_id", "name", "lifecycle_stage"))
             if row["lifecycle_stage"] != "deleted"
         }
         params, tags = self._pairs("params"), self._pairs("tags")
@@ -103,7 +82,7 @@ class Database:
                 tags=tags.get(_text(row["run_uuid"]), {}),
                 datasets=tuple(sorted(datasets.get(_text(row["run_uuid"]), ()))),
             )
-            for row in self._rows("runs", columns)
+            for row in self.rows("runs", columns)
             if row["lifecycle_stage"] != "deleted" and row["experiment_id"] in experiments
         ]
         return sorted(runs, key=lambda run: (run.start or 0, run.id))
@@ -113,7 +92,7 @@ class Database:
         found: dict[str, list[Point]] = defaultdict(list)
         seen: Counter[tuple[str, str]] = Counter()
         columns = ("run_uuid", "key", "value", "timestamp", "step", "is_nan")
-        for row in self._rows("metrics", columns, "run_uuid", [run.id for run in runs]):
+        for row in self.rows("metrics", columns, {"run_uuid": [run.id for run in runs]}):
             seen[row["run_uuid"], row["key"]] += 1
             if seen[row["run_uuid"], row["key"]] > at_most + 1:
                 continue
@@ -123,57 +102,25 @@ class Database:
         return found
 
     def _prompts(self) -> set[str]:
-        rows = self._rows("registered_model_tags", ("name", "key"), "key", [PROMPT])
+        rows = self.rows("registered_model_tags", ("name", "key"), {"key": [PROMPT]})
         return {_text(row["name"]) for row in rows}
 
     def _pairs(self, table: str) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in self._rows(table, ("run_uuid", "key", "value")):
+        for row in self.rows(table, ("run_uuid", "key", "value")):
             found[_text(row["run_uuid"])][_text(row["key"])] = _text(row["value"])
         return found
 
     def _datasets(self) -> dict[str, set[str]]:
         digests = {
-            row["dataset_uuid"]: _text(row["digest"]) for row in self._rows("datasets", ("dataset_uuid", "digest"))
+            row["dataset_uuid"]: _text(row["digest"]) for row in self.rows("datasets", ("dataset_uuid", "digest"))
         }
         found: dict[str, set[str]] = defaultdict(set)
         columns = ("source_type", "source_id", "destination_type", "destination_id")
-        for row in self._rows("inputs", columns, "source_type", ["DATASET"]):
+        for row in self.rows("inputs", columns, {"source_type": ["DATASET"]}):
             if row["destination_type"] == "RUN" and row["source_id"] in digests:
                 found[_text(row["destination_id"])].add(digests[row["source_id"]])
         return found
-
-    def _has(self, table: str) -> frozenset[str]:
-        """The columns of a real table; views and virtual tables could compute anything and count as absent."""
-        if table not in self._columns:
-            real = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? AND sql NOT LIKE 'CREATE VIRTUAL%'"
-            try:
-                found = self._connection.execute(real, (table,)).fetchone()
-                rows = self._connection.execute(f'PRAGMA table_info("{table}")') if found else ()
-                self._columns[table] = frozenset(row[1] for row in rows)
-            except sqlite3.Error as error:
-                raise self._broken(error) from None
-        return self._columns[table]
-
-    def _rows(
-        self, table: str, columns: Sequence[str], where: str = "", among: Sequence[str] = ()
-    ) -> Iterator[dict[str, Any]]:
-        """Rows as dictionaries; a column that this version of MLflow does not have is None."""
-        has = self._has(table)
-        known = [column for column in columns if column in has]
-        if not known or (where and where not in has):
-            return
-        names = ", ".join(f'"{column}"' for column in known)
-        condition = f' WHERE "{where}" IN ({", ".join("?" * len(among))})' if where else ""
-        absent = dict.fromkeys(columns)
-        try:
-            for row in self._connection.execute(f'SELECT {names} FROM "{table}"{condition}', list(among)):  # noqa: S608
-                yield {**absent, **dict(zip(known, row, strict=True))}
-        except sqlite3.Error as error:
-            raise self._broken(error) from None
-
-    def _broken(self, error: sqlite3.Error) -> SourceRefused:
-        return SourceRefused(f"{self._name} is no sound sqlite database ({error}); export it again.")
 
 
 class Folder:
@@ -368,11 +315,6 @@ def _files(path: Path, prefix: str = "", depth: int = 20) -> Iterator[tuple[str,
             yield prefix + entry.name, Path(entry.path)
         elif entry.is_dir(follow_symlinks=False) and depth:
             yield from _files(Path(entry.path), f"{prefix}{entry.name}/", depth - 1)
-
-
-def _only_reading(action: int, *details: object) -> int:
-    reading = action in _ALLOWED and (action != sqlite3.SQLITE_PRAGMA or details[0] == "table_info")
-    return sqlite3.SQLITE_OK if reading else sqlite3.SQLITE_DENY
 
 
 def _text(given: object) -> str:

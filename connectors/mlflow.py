@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import json
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,9 +16,10 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from connectors._http import open_client
-from connectors._mlflow_files import MAGIC, Database, Folder, mlruns_in
+from connectors._mlflow_files import Database, Folder, mlruns_in
 from connectors._mlflow_objects import Model, Point, Run, Version, in_order
 from connectors._mlflow_server import RUNS, Server
+from connectors._sqlite import MAGIC, plain
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting, status_of
 from tandem.records import DAY, Covered, Event, Finding, Page, Record, Sample, Series, Stage, labels_of
 
@@ -604,22 +603,10 @@ def _opened(item: Item) -> Iterator[Database | Folder]:
             raise SourceRefused(f"{item.name} holds no experiment of MLflow; name the mlruns folder itself.")
         yield Folder(root)
         return
-    with contextlib.ExitStack() as stack:
-        database = stack.enter_context(contextlib.closing(Database(_plain(item, stack), item.name)))
+    with plain(item) as path, contextlib.closing(Database(path, item.name)) as database:
         if not database.holds_runs():
             raise SourceRefused(f"{item.name} is a sqlite database, but not one of an MLflow server.")
         yield database
-
-
-def _plain(item: Item, stack: contextlib.ExitStack) -> Path:
-    """The database itself, or a temporary copy of one that lies compressed or in an archive."""
-    with item.path.open("rb") as raw:
-        if raw.read(len(MAGIC)) == MAGIC:
-            return item.path
-    copy = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "export.db"
-    with item.open() as packed, copy.open("wb") as plain:
-        shutil.copyfileobj(packed, plain)
-    return copy
 
 
 def _folder(url: str) -> Path | None:
