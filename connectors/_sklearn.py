@@ -38,6 +38,8 @@ class Evaluation:
     values: dict[str, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     kind: str = "metrics"
+    stated: Mapping[str, str] = field(default_factory=dict)
+    """When it was, and of what, by the names of the fields in an event."""
 
     @property
     def counted(self) -> tuple[int, int]:

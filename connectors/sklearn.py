@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from connectors._event_times import event_time
+from connectors._fields import inside, whole
 from connectors._files import item as item_of
 from connectors._files import load_json, text
 from connectors._json import BadJson, BrokenJson, strict
@@ -57,7 +59,7 @@ ABOUT = About(
         "A report of some classes (labels =) has micro avg for accuracy: its numbers are samples.",
         "Of a file of metrics with accuracy and a number of rows (n_samples) correct is derived.",
         "A confusion matrix says no classes: they stand in labels beside it, or in the setting.",
-        "No file says when the evaluation was: --at does, else the time of the file counts, and it is said.",
+        "When the evaluation was --at says, or the field that fields names; else the time of the file, and it is said.",
         "A file that is written anew is another evaluation; one that vanishes keeps its contribution.",
         "A validation passes where at_least is set and reached; without it, it only happened.",
         "The printed report is not read: it has two decimals. Pickles and joblib files are never opened.",
@@ -72,6 +74,7 @@ path = "exports/evaluations"               # a file, a folder or a glob
 component = "fraud-detector"
 # version = "7"                            # the version that was evaluated
 # at_least = { accuracy = 0.9 }            # what a validation has to reach
+# fields = { time = "evaluated_at", run = "run_id" }   # what a file of metrics says of itself, and where
 """,
 )
 
@@ -93,6 +96,10 @@ class Config:
         "Metrics that a validation has to reach, by their name in the file.", default=None,
         example={"accuracy": 0.9},
     )  # fmt: skip
+    fields: Mapping[str, str] | None = setting(
+        "Fields of a file of metrics that say when the evaluation was (time), and of what: run, version, commit, "
+        "data_version, digest.", default=None, example={"time": "evaluated_at", "run": "run_id"},
+    )  # fmt: skip
 
 
 _JSON = re.compile(rb'"f1-score"\s*:|"sklearn_version"\s*:|"confusion_matrix"\s*:\s*\[')
@@ -100,6 +107,7 @@ _NAMED = re.compile(r"metric|report|eval|score|result", re.IGNORECASE)
 _LIBRARY = re.compile(rb"^library_name:\s*[\"']?(?:sklearn|scikit-learn|skops)\b", re.MULTILINE)
 _TEMPLATE = (b"# Model description", b"### Hyperparameters")
 _SKOPS_CAP = 50_000_000
+_STATED = ("time", "run", "version", "commit", "data_version", "digest")
 
 
 def scope(config: Config) -> str:
@@ -134,6 +142,9 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     """The evaluations that were not counted before, oldest first."""
     if config.path is None:
         raise SourceRefused(f'set path = "FILE, FOLDER or GLOB" for the source "{config.common.name}".')
+    unknown = sorted(set(config.fields or {}) - set(_STATED))
+    if unknown:
+        raise SourceRefused(f'fields knows no "{unknown[0]}", only {", ".join(_STATED)}; correct the source.')
     reading = _Reading(config, pull)
     yield from reading.pages(reading.found(config.path))
 
@@ -207,17 +218,30 @@ class _Reading:
         yield Page(state=state, findings=self.said.findings(self.config.common.name))
 
     def _page(self, one: Item) -> Page | None:
-        ts = one.given.at if one.given.at is not None else one.modified
-        if ts >= self.pull.until:
-            return None
         digest = self._digest(one)
         name = f"evaluation:{self._place(one)}:{digest[:24]}"
         if not self.pull.first and not self.alone and self.pull.taken(name) is not None:
             return None
-        if one.given.at is None:
-            self.said.remark("no file says when its evaluation was; the time of the file is taken, or give --at")
-        records = [self._release(one, digest, ts)] if one.entries else list(self._evaluation(one, digest, ts))
+        told = None if one.entries else self._read(one)
+        ts = self._time(one, told)
+        if ts >= self.pull.until:
+            return None
+        records = [self._release(one, digest, ts)] if told is None else list(self._evaluation(one, digest, ts, told))
         return Page(records, slice=Slice(name, digest))
+
+    def _time(self, one: Item, told: Evaluation | None) -> int:
+        if one.given.at is not None:
+            return one.given.at
+        stated = told.stated.get("time", "") if told else ""
+        if stated:
+            try:
+                return int(event_time(stated, one.given.timezone or self.config.common.timezone, self.said.remark))
+            except ValueError:
+                self.said.remark("the time that a file states cannot be used; the time of the file is taken")
+                return one.modified
+        if one.modified < self.pull.until:
+            self.said.remark("no file says when its evaluation was; the time of the file is taken, or give --at")
+        return one.modified
 
     def _counted_elsewhere(self, one: Item, told: Evaluation) -> bool:
         """Whether a report and a file of metrics in one folder are of the same evaluation, and the other one counts."""
@@ -256,19 +280,19 @@ class _Reading:
     def _labels(self, one: Item) -> dict[str, str]:
         return {"file": PurePath(one.name).name, "folder": one.path.absolute().parent.name}
 
-    def _evaluation(self, one: Item, digest: str, ts: int) -> Iterator[Record]:
-        told = self._read(one)
+    def _evaluation(self, one: Item, digest: str, ts: int, told: Evaluation) -> Iterator[Record]:
         for remark in told.remarks:
             self.said.remark(f"{PurePath(one.name).name}: {remark}")
         labels = labels_of(self._labels(one))
-        series = Series("outcome", labels, version=self.config.version, stage="evaluation")
+        version = told.stated.get("version", self.config.version)
+        series = Series("outcome", labels, version=version, stage="evaluation")
         if told.counted[0] and self._counted_elsewhere(one, told):
             self.said.remark("a report and a file of metrics in one folder tell the same counts; they count once")
         elif told.cells:
             yield Fact(series, bucket_of(ts), Confusion(dict(told.cells)))
         elif told.correct is not None:
             yield Fact(replace(series, signal="correct"), bucket_of(ts), Ratio(*told.correct))
-        run = self._place(one).removesuffix(".json")
+        run = told.stated.get("run", self._place(one).removesuffix(".json"))
         for name, value in told.values.items():
             yield Sample(
                 Series("sample", labels, name=name, version=series.version, stage="evaluation"), ts, value, run
@@ -279,12 +303,26 @@ class _Reading:
         if one.head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
             raw = load_json(one, lambda word: None)  # an undefined metric is written as NaN
             if is_report(raw):
-                return of_report(raw)
+                return replace(of_report(raw), stated=self._stated(raw))
             found = of_metrics(raw, self.config.labels) if isinstance(raw, dict) else Evaluation()
             if not found.values and found.cells is None:
                 raise SourceRefused(f"{one.name} holds no metric; it is no evaluation.")
-            return found
+            for place in (self.config.fields or {}).values():
+                found.values.pop(place, None)
+            return replace(found, stated=self._stated(raw))
         return self._card(one)
+
+    def _stated(self, raw: Mapping[str, Any]) -> dict[str, str]:
+        """What a file says of itself in the fields that are named; one inside others is written with dots."""
+        found = {}
+        for name, place in (self.config.fields or {}).items():
+            *above, last = place.split(".")
+            value = inside(raw, *above).get(last)
+            number = whole(value) if not isinstance(value, str) else None
+            text_said = value if isinstance(value, str) else "" if number is None else str(number)
+            if text_said:
+                found[name] = text_said[:200]
+        return found
 
     def _card(self, one: Item) -> Evaluation:
         card, found = text(one), Evaluation()
@@ -309,9 +347,12 @@ class _Reading:
         outcome: Outcome = "excluded" if not bounds else "bad" if missed else "good"
         shown = ", ".join(f"{name} {value:.4g}" for name, value in list(told.values.items())[:3])
         estimator = self._beside(one)
+        beside, stated = estimator.pop("digest", ""), told.stated
         return Event(
-            "validation", f"{self._place(one)}:{digest[:24]}", ts, outcome=outcome, version=self.config.version,
-            digest=estimator.pop("digest", ""), run=self._place(one).removesuffix(".json"),
+            "validation", f"{self._place(one)}:{digest[:24]}", ts, outcome=outcome,
+            version=stated.get("version", self.config.version), digest=stated.get("digest", beside),
+            run=stated.get("run", self._place(one).removesuffix(".json")), commit=stated.get("commit", ""),
+            data_version=stated.get("data_version", ""),
             title=f"{PurePath(one.name).name}: {', '.join(missed) or shown}",
             labels=labels_of({**self._labels(one), **estimator, "missed": ", ".join(missed)}),
         )  # fmt: skip

@@ -424,3 +424,56 @@ component = "fraud"
         offline = report_of.show(context, "fraud", Window(NOW - 86_400, NOW), stage="evaluation", now=NOW)["signals"]
         assert {row["signal"]: (row["good"], row["total"]) for row in offline if row["total"]} == {
             "outcome": (100, 100), "correct": (9, 27)}  # fmt: skip
+
+
+# -- what a file of metrics states of itself
+
+
+FIELDS = {"time": "evaluated_at", "run": "run_id", "version": "model.version", "commit": "git.commit"}
+STATED = {
+    "evaluated_at": "2026-11-08T04:50:00+01:00", "run_id": "0a1b", "model": {"version": 12}, "git": {"commit": "c0ffee"},
+    "accuracy": 0.9, "n_samples": 10,
+}  # fmt: skip
+
+
+def test_a_file_that_says_when_it_was_and_of_what(tmp_path: Path) -> None:
+    pages = parsed(write(tmp_path / "holdout.json", STATED), at=None, fields=FIELDS, at_least={"accuracy": 0.95})
+    [event] = told(pages, Event)
+    assert (event.ts, event.run, event.version, event.commit) == (1_794_109_800, "0a1b", "12", "c0ffee")
+    assert (event.outcome, event.data_version, event.digest) == ("bad", "", "")
+    [fact] = told(pages, Fact)
+    assert (fact.series.version, fact.series.stage, fact.value) == ("12", "evaluation", Ratio(9, 10))
+    [sample] = told(pages, Sample)
+    assert (sample.series.name, sample.run, sample.ts) == ("accuracy", "0a1b", 1_794_109_800)
+    assert "no file says when" not in said(pages)
+    [given] = told(parsed(tmp_path / "holdout.json", fields=FIELDS), Event)
+    assert given.ts == NOW, "--at wins"
+
+
+def test_a_stated_time_that_is_none_leaves_the_time_of_the_file(tmp_path: Path) -> None:
+    for wrong in ("yesterday", "0001-01-01T00:00:00Z", "2026-11-08T04:50:00"):
+        path = write(tmp_path / "holdout.json", {**STATED, "evaluated_at": wrong})
+        pages = parsed(path, at=None, fields=FIELDS)
+        assert [one.ts for one in told(pages, Event)] == [NOW - 600], wrong
+        assert "cannot be used" in said(pages)
+    path = write(tmp_path / "holdout.json", {**STATED, "evaluated_at": "2026-11-08T04:50:00"})
+    berlin = parsed(path, at=None, fields=FIELDS, common={"timezone": "Europe/Berlin"})
+    assert [one.ts for one in told(berlin, Event)] == [1_794_109_800]
+
+
+def test_an_evaluation_that_is_still_to_come_waits(tmp_path: Path, store: Store) -> None:
+    write(tmp_path / "metrics.json", STATED, when=1_794_000_000)
+    pulled(store, config(tmp_path, fields=FIELDS), 1_794_109_800)
+    assert counted(store) == (0, 0)
+    kinds = store.cursor().execute("SELECT count(*) FROM event WHERE kind = 'validation'").fetchone()
+    assert kinds == (0,)
+    pulled(store, config(tmp_path, fields=FIELDS), 1_794_110_000)
+    pulled(store, config(tmp_path, fields=FIELDS), 1_794_111_000)
+    kinds = store.cursor().execute("SELECT count(*) FROM event WHERE kind = 'validation'").fetchone()
+    assert kinds == (1,)
+
+
+def test_a_field_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "metrics.json", STATED)
+    with pytest.raises(SourceRefused, match='fields knows no "when"'):
+        list(connector.fetch(config(tmp_path, fields={"when": "evaluated_at"}), Pull(0, NOW, NOW)))
