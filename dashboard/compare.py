@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from dashboard import drifted, element, frame, other, reading, text
+from dashboard import drifted, element, frame, held, other, reading, text
 from dashboard.blocks.compared import against
 from dashboard.blocks.differences import differences, sides, split
 from dashboard.blocks.drift import drift_table, pair_legend
@@ -59,34 +59,33 @@ def _choose(view: View, found: Comparison | None) -> None:
         _beside(view, found)
         if view.compare.startswith(FREE):
             _free(view)
-        st.session_state["w_only"] = view.tab == "differences"
-        st.toggle("Only differences", key="w_only", on_change=_only, args=(view,))
+        only = held.hold("w_only", view.tab == "differences")
+        st.toggle("Only differences", key=only, on_change=_only, args=(view, only))
 
 
 def _narrow(view: View, key: str, names: tuple[str, ...], everything: str) -> None:
     mine = str(view.asked[key])
     options = ("", *names) if not mine or mine in names else ("", mine, *names)
-    st.session_state[f"w_{key}_{view.component}"] = mine
+    control = held.hold(f"w_{key}_{view.component}", mine)
     st.selectbox(
-        f"A: {text.clean(key, 20)}", options, key=f"w_{key}_{view.component}", width=170,
-        format_func=lambda name: text.clean(name, 60) or everything, on_change=_narrowed, args=(view, key),
+        f"A: {text.clean(key, 20)}", options, key=control, width=170,
+        format_func=lambda name: text.clean(name, 60) or everything, on_change=_narrowed, args=(view, key, control),
     )  # fmt: skip
 
 
-def _narrowed(view: View, key: str) -> None:
-    write(view, **{key: st.session_state[f"w_{key}_{view.component}"]})
+def _narrowed(view: View, key: str, control: str) -> None:
+    write(view, **{key: st.session_state[control]})
 
 
 def _beside(view: View, found: Comparison | None) -> None:
     """Everything that B can be, in one list that can be searched."""
     named = _named(view, found)
     options = tuple(named) if view.compare in named else (*named, view.compare)
-    key = f"w_beside_{view.component}"
-    st.session_state[key] = view.compare
+    key = held.hold(f"w_beside_{view.component}", view.compare)
     st.selectbox(
         "B: compare with", options, key=key, width="stretch" if view.narrow else 380,
         format_func=lambda name: text.clean(named.get(name) or against(view) or name, 90),
-        on_change=_chosen, args=(view, found),
+        on_change=_chosen, args=(view, found, key),
     )  # fmt: skip
 
 
@@ -105,9 +104,9 @@ def _titled(change: Change, view: View) -> str:
     return f"{change.title}{of}, {text.moment(change.ts, view.zone)}"
 
 
-def _chosen(view: View, found: Comparison | None) -> None:
+def _chosen(view: View, found: Comparison | None, control: str) -> None:
     """One gesture, one entry of the history: a change also sets where A begins."""
-    wanted = st.session_state[f"w_beside_{view.component}"]
+    wanted = st.session_state[control]
     if wanted == FREE and view.against is not None:
         wanted = f"{FREE}{compact(view.against.since)}{other.BETWEEN}{compact(view.against.until)}"
     elif wanted == FREE:
@@ -127,22 +126,22 @@ def _free(view: View) -> None:
     """Both ends of another window, as they may stand in a link: ISO or now-7d."""
     begin, _, end = view.compare.removeprefix(FREE).partition(other.BETWEEN)
     for name, value in (("begin", begin), ("end", end)):
-        st.session_state[f"w_{name}"] = value
+        control = held.hold(f"w_{name}", value)
         st.text_input(
-            f"B: {text.clean(name, 20)}", key=f"w_{name}", width=170, on_change=_freed, args=(view,), max_chars=40
+            f"B: {text.clean(name, 20)}", key=control, width=170, on_change=_freed, args=(view,), max_chars=40
         )
 
 
 def _freed(view: View) -> None:
-    wanted = f"{FREE}{st.session_state['w_begin']}{other.BETWEEN}{st.session_state['w_end']}"
+    wanted = f"{FREE}{st.session_state[held.key('w_begin')]}{other.BETWEEN}{st.session_state[held.key('w_end')]}"
     try:
         write(view, compare=other.checked(wanted))
     except ValueError:
         st.toast("A window has a begin and an end, such as now-7d or 20261120T1800Z.")
 
 
-def _only(view: View) -> None:
-    write(view, tab="differences" if st.session_state["w_only"] else "")
+def _only(view: View, control: str) -> None:
+    write(view, tab="differences" if st.session_state[control] else "")
 
 
 # -- what differs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import component, element, frame, text
+from dashboard import component, element, frame, held, text
 from dashboard.blocks.differences import said
 from dashboard.blocks.drift import drift_table, pair_legend
 from dashboard.blocks.panel import notice
@@ -52,7 +52,7 @@ def pair(view: View, found: Detail) -> None:
         frame.heading(
             view, "Reference and current", "share of rows in each bin", pair_legend(shown.n_reference, shown.n_current)
         )
-        st.session_state[frame.widget(view, "selected")] = shown.feature
+        held.hold(frame.named(view, "selected"), shown.feature)
         frame.select(view, "selected", names, "", "stretch", {})
         if view.selected and view.selected != shown.feature:
             element.show(notice(f"There is no feature {hx(view.selected, 60)} in this window."), "unselected")

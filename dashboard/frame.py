@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from dashboard import element, reading, sharing, text
+from dashboard import element, held, reading, sharing, text
 from dashboard.blocks.compared import against
 from dashboard.blocks.earlier import earlier
 from dashboard.blocks.marks import link
@@ -154,12 +154,12 @@ def _hold(view: View) -> None:
     """Give every control what the URL says, before it is made; widgets hold no state of their own."""
     draw()
     for key in ("environment", "product", "component", "compare"):
-        st.session_state[widget(view, key)] = getattr(view, key)
-    st.session_state["w_live"] = view.live
-    st.session_state["w_range"] = view.range
+        held.hold(named(view, key), getattr(view, key))
+    held.hold("w_live", view.live)
+    held.hold("w_range", view.range)
 
 
-def widget(view: View, key: str) -> str:
+def named(view: View, key: str) -> str:
     """The name of a control; where another page or component has another list, no value may travel between them."""
     return f"w_{key}" + {"component": f"_{view.page}", "selected": f"_{view.component}"}.get(key, "")
 
@@ -203,7 +203,7 @@ def select(
     st.selectbox(
         LABELS.get(key, key.capitalize()),
         options,
-        key=widget(view, key),
+        key=held.key(named(view, key)),
         format_func=lambda name: text.clean(labels.get(name, name), 60) or everything,
         on_change=_choose,
         args=(view, key, options),
@@ -222,7 +222,7 @@ NARROWER = {"component": {"version": "", "segment": ""}, "product": {"component"
 
 
 def _choose(view: View, key: str, options: tuple[str, ...]) -> None:
-    chosen = st.session_state[widget(view, key)]
+    chosen = st.session_state[held.key(named(view, key))]
     if chosen in options:  # a page that was left a moment ago may still send its own
         write(view, **{**NARROWER.get(key, {}), key: chosen})
 
@@ -232,7 +232,7 @@ def _range(view: View) -> None:
     st.segmented_control(
         "Time range",
         names,
-        key="w_range",
+        key=held.key("w_range"),
         required=True,
         on_change=_choose_range,
         args=(view,),
@@ -242,14 +242,15 @@ def _range(view: View) -> None:
 
 
 def _choose_range(view: View) -> None:
-    name = st.session_state["w_range"]
+    name = st.session_state[held.key("w_range")]
     if name in RANGES:
         write(view, **{"from": RANGES[name], "to": "now", "as_of": None, "live": True})
 
 
 def _live(view: View) -> None:
     if view.relative:
-        st.toggle("Live", key="w_live", on_change=lambda: write(view, live=st.session_state["w_live"]))
+        key = held.key("w_live")
+        st.toggle("Live", key=key, on_change=lambda: write(view, live=st.session_state[key]))
         return
     now = {"from": "now-24h", "to": "now", "as_of": None, "live": True}
     st.button("Back to live", icon=":material/update:", on_click=lambda: write(view, **now))

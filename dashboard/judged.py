@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from dashboard import component, element, frame, text
+from dashboard import component, element, frame, held, text
 from dashboard.blocks.compared import against
 from dashboard.blocks.confusion import confusion_table
 from dashboard.blocks.fairness import fairness_block
@@ -213,8 +213,7 @@ def _place(view: View, thresholds: Sequence[WhatIf]) -> int | None:
 
 def _what_if(view: View, model: Modelled, place: int) -> None:
     known = [f"{one.threshold:.3g}" for one in model.thresholds]
-    key = f"w_threshold_{view.component}"
-    st.session_state[key] = place
+    key = held.hold(f"w_threshold_{view.component}", place)
     st.select_slider(
         "What if everything at or above this score were called positive?", range(len(known)), key=key,
         format_func=known.__getitem__, on_change=_choose, args=(view, key, model.thresholds),

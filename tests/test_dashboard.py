@@ -266,7 +266,7 @@ def test_the_address_wins_over_what_a_control_remembers(open_page: Open) -> None
     test.selectbox(key="w_environment").set_value("staging").run()
     test.query_params.clear()
     test.run()
-    assert test.selectbox(key="w_environment").value == "production"
+    assert test.selectbox(key="w_environment_1").value == "production"
 
 
 def test_a_fixed_window_offers_the_way_back(open_page: Open) -> None:
@@ -417,7 +417,7 @@ def test_the_overview_narrows_to_a_component_and_to_a_side(open_page: Open) -> N
     assert engine.asked[-1]["component"] == "eta-api"
     test.selectbox(key="w_product").set_value("Search").run()
     assert test.query_params == {"product": "Search"}
-    assert test.selectbox(key="w_component_overview").options == ["All components", "search-api", "ranker"]
+    assert test.selectbox(key="w_component_overview_1").options == ["All components", "search-api", "ranker"]
     only = open_page(side="model")
     assert markup(only).count('class="c-card') == 4
     assert 'scope="colgroup"' in markup(only)
@@ -462,6 +462,18 @@ def test_a_feature_is_chosen_by_link_or_list_and_stands_in_the_address(open_page
     assert re.search(r'<tr aria-current=true><th scope="row"><a[^>]*>amount_usd', markup(test))
     test.selectbox(key="w_component_models").set_value("two-tower").run()
     assert test.query_params == {"component": "two-tower"}
+
+
+def test_what_a_control_showed_before_is_not_taken_for_a_choice(open_page: Open) -> None:
+    """A browser may send once more what stood there before the address changed: the address wins."""
+    test = open_page("models", component="fraud-score")
+    before = test._tree.get_widget_states()
+    test.query_params["selected"] = "amount_usd"
+    wanted = {"component": "fraud-score", "selected": "amount_usd"}
+    assert test.run().query_params == wanted
+    late = test._run(before)
+    assert not late.exception
+    assert late.query_params == wanted
 
 
 def test_a_feature_that_is_not_there_is_said(open_page: Open) -> None:
