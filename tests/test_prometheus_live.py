@@ -101,12 +101,20 @@ def known() -> Shop:
 
 
 @pytest.fixture(scope="module")
-def blocks(known: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(known: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("blocks")
     (folder / "shop.om").write_text(known.openmetrics())
-    made = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(folder / "shop.om"), str(folder / "data")]
-    subprocess.run(made, check=True, capture_output=True)
+    make = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(folder / "shop.om"), str(folder / "data")]
+    subprocess.run(make, check=True, capture_output=True)
     return folder / "data"
+
+
+@pytest.fixture
+def blocks(made: Path, tmp_path: Path) -> Path:
+    """A copy for every test, for a server writes beside the blocks and compacts them; promtool wants its `wal`."""
+    copied = Path(shutil.copytree(made, tmp_path / "blocks"))
+    (copied / "wal").mkdir()
+    return copied
 
 
 def is_true(known: Shop, pages: list[Page]) -> None:
