@@ -24,6 +24,11 @@ def text_of(raw: Raw, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
+def first_line(text: str) -> str:
+    """The first line of a text that holds anything."""
+    return text.strip().partition("\n")[0].strip()
+
+
 def inside(raw: Any, *names: str) -> Raw:
     """An object within objects, {} where there is none."""
     for name in names:

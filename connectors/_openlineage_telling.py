@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from connectors._event_times import event_time
-from connectors._fields import Raw, inside, rows_of, text_of, whole
+from connectors._fields import Raw, first_line, inside, rows_of, text_of, whole
 from connectors._judged import digest
 from connectors._junit import FAILING_NAMES
 from connectors._openlineage import METRICS, STATE, Dataset, Name, Run, Runs, Told
@@ -95,7 +95,7 @@ class Telling:
             "training", run.id, ts, started=begun,
             ended=math.floor(end.at) if end and begun is not None and outcome != "open" else None, outcome=outcome,
             version=self._model(run), commit=_commit(code), run=run.id, data_version=",".join(stated)[:_TEXT],
-            trigger=_trigger(run), title=f"{run.job[1]}: {_first_line(error) or run.word.lower()}"[:_TEXT],
+            trigger=_trigger(run), title=f"{run.job[1]}: {first_line(error) or run.word.lower()}"[:_TEXT],
             url=_url(text_of(code, "url")), labels=labels_of({**labels, "said": run.word}),
             revision=run.rank if before is None else run.rank | 1,
         )  # fmt: skip
@@ -308,10 +308,6 @@ def _verdict(raw: Raw) -> str:
 def _status(raw: Raw) -> str:
     word = text_of(raw, "status").lower() or "no verdict"
     return "warning" if word == "fail" and text_of(raw, "severity").lower() == "warn" else word
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0].strip()
 
 
 def _url(text: str) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors._files import ENTRIES, documents, files_at, stamp
+from connectors._files import ENTRIES, documents, stamp
 from connectors._openlineage import Runs
 from connectors._openlineage_telling import EDGES, Telling
 from connectors._said import Said
-from connectors._together import all_are, parts
-from tandem.connect import About, Common, Given, Item, Pull, SourceRefused, setting
+from connectors._together import all_are, among, each_document, parts
+from tandem.connect import About, Common, Item, Pull, setting
 from tandem.records import Finding, Page
 
 _SCHEMA = re.compile(rb'"_?schemaURL"\s*:\s*"[^"]{0,200}[Oo]pen[Ll]ineage')
@@ -135,21 +135,13 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
 
 def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     """What all files say together, where one of them is new or has changed since the last pull."""
-    if config.path is None:
-        raise SourceRefused(f'set path = "FILE, FOLDER or GLOB" for the source "{config.common.name}".')
-    found = [one for one, alone in files_at(config.path, Given()) if alone or recognise(one)]
+    found = among(config.path, config.common.name, recognise)
     mark = stamp(found)
     if not pull.first and pull.state == mark:
         return
-    said, refused = _Said(config), list[Finding]()
+    said = _Said(config)
     runs = Runs(config.common.timezone, said, pull.until)
-    for each in found:
-        pull.progress(each.name, None)
-        try:
-            for document in documents(each):
-                runs.add(document)
-        except SourceRefused as error:
-            refused.append(Finding("reject", str(error), each.name))
+    refused = each_document(found, pull, runs.add)
     yield from Telling(config, pull, said).pages(runs)
     # What lies at or after the end of the pull is left for the next one, which must read it again.
     state = mark if runs.latest < pull.until else ""
