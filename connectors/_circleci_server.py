@@ -14,6 +14,7 @@ from connectors._circleci_tests import Tested, tested_of, with_tests
 from connectors._circleci_tests import pieces as tests_told
 from connectors._fields import Raw, Unusable, inside, rows_of, text_of, time_of
 from connectors._http import Client
+from connectors._memory import kept
 from tandem.connect import Pull, SourceDown, SourceRefused
 from tandem.records import DAY, HOUR, Event, Page, Record, Sample, Series, labels_of
 
@@ -56,12 +57,8 @@ class Memory:
 
 def remembered(config: Any, pull: Pull) -> Memory:
     """What the pull before this one left; nothing where it was told other settings."""
-    told = ["1", config.url, config.project, config.branches, config.workflows, config.tests, config.test_jobs,
-            config.approvals, sorted(config.common.status.items())]  # fmt: skip
-    settings = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    if not isinstance(pull.state, dict) or pull.state.get("settings") != settings:
-        return Memory(settings, floor=pull.since if pull.first else 0)
-    return Memory(**pull.state)
+    return kept(Memory, config, pull, config.url, config.project, config.branches, config.workflows,
+                config.tests, config.test_jobs, config.approvals)  # fmt: skip
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from connectors._fields import Raw, Unusable
 from connectors._http import Client
+from connectors._memory import kept
 from connectors._spinnaker import Execution, Words, execution_of
 from tandem.connect import Pull, SourceDown, SourceRefused
 from tandem.records import DAY, Event, Page
@@ -47,12 +46,8 @@ class Memory:
 
 def remembered(config: Any, pull: Pull) -> Memory:
     """What the pull before this one left; nothing where it was told other settings."""
-    told = ["1", config.url, config.applications, config.tasks, config.deploy_stages, config.web,
-            sorted(config.common.status.items())]  # fmt: skip
-    settings = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    if not isinstance(pull.state, dict) or pull.state.get("settings") != settings:
-        return Memory(settings, floor=pull.since if pull.first else 0)
-    return Memory(**pull.state)
+    return kept(Memory, config, pull, config.url, config.applications, config.tasks,
+                config.deploy_stages, config.web)  # fmt: skip
 
 
 @dataclass

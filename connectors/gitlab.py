@@ -7,7 +7,6 @@ read moves to the end and hides nothing.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from connectors._gitlab_objects import Raw
 from connectors._gitlab_tests import Report, piece, report_of, runs
 from connectors._gitlab_walk import GROUP, MANY, may_report, together
 from connectors._http import Client, next_link, open_client
+from connectors._memory import kept
 from connectors._together import all_are, parts
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.intervals import subtract, union
@@ -217,22 +217,8 @@ class _Memory:
 
 
 def _remembered(config: Config, pull: Pull) -> _Memory:
-    told = [
-        "1",
-        config.url,
-        config.projects,
-        config.builds,
-        config.refs,
-        config.children,
-        config.tests,
-        config.deployments,
-        config.releases,
-        sorted(config.common.status.items()),
-    ]
-    settings = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    if not isinstance(pull.state, dict) or pull.state.get("settings") != settings:
-        return _Memory(settings, floor=pull.since if pull.first else 0)
-    return _Memory(**pull.state)
+    return kept(_Memory, config, pull, config.url, config.projects, config.builds, config.refs, config.children,
+                config.tests, config.deployments, config.releases)  # fmt: skip
 
 
 @dataclass
