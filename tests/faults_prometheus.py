@@ -79,9 +79,8 @@ def shop_config(url: str) -> prometheus.Config:
     )
 
 
-@faults.register("prometheus")
-def case() -> faults.Case:
-    stored = small_shop()
+def ranges_case(module: Any, config: Any, stored: Stored, pull: Pull) -> faults.Case:
+    """A connector that asks a Prometheus for ranges: answers that are those of an earlier question, or turned round."""
     answer = answer_of(stored)
     earlier: list[Answer] = []
 
@@ -97,10 +96,10 @@ def case() -> faults.Case:
         turned = [{**one, "values": one["values"][::-1]} for one in data["result"]][::-1]
         return replace(good, body={**good.body, "data": {**data, "result": turned}})
 
-    return faults.Case(
-        module=prometheus,
-        config=shop_config,
-        answer=remember,
-        pull=Pull(since=DAY, until=DAY + 9 * 3600, now=DAY + 9 * 3600),
-        paging={"repeated page": repeated, "reordered page": reordered},
-    )
+    paging = {"repeated page": repeated, "reordered page": reordered}
+    return faults.Case(module=module, config=config, answer=remember, pull=pull, paging=paging)
+
+
+@faults.register("prometheus")
+def case() -> faults.Case:
+    return ranges_case(prometheus, shop_config, small_shop(), Pull(DAY, DAY + 9 * 3600, DAY + 9 * 3600))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from connectors import serving
 from tandem.connect import Common, Pull
 from tests import faults
-from tests.faults_prometheus import Stored, answer_of
-from tests.replay import Answer, Asked, serve
+from tests.faults_prometheus import Stored, ranges_case
+from tests.replay import serve
 from tests.serving_server import ModelServer, Worker
 
 T0 = 1_794_960_000
@@ -61,28 +60,10 @@ def stored() -> Stored:
 
 @faults.register("serving")
 def case() -> faults.Case:
-    answer = answer_of(stored())
-    earlier: list[Answer] = []
+    def asking(url: str) -> serving.Config:
+        return config("", prometheus_url=url, flavour="mlserver", token_env=faults.TOKEN_ENV)
 
-    def remember(asked: Asked) -> Answer:
-        earlier.append(answer(asked))
-        return earlier[-1]
-
-    def repeated(asked: Asked, good: Answer) -> Answer:
-        return earlier[-2] if len(earlier) > 1 else good
-
-    def reordered(asked: Asked, good: Answer) -> Answer:
-        data = good.body["data"]
-        turned = [{**one, "values": one["values"][::-1]} for one in data["result"]][::-1]
-        return replace(good, body={**good.body, "data": {**data, "result": turned}})
-
-    return faults.Case(
-        module=serving,
-        config=lambda url: config("", prometheus_url=url, flavour="mlserver", token_env=faults.TOKEN_ENV),
-        answer=remember,
-        pull=Pull(T0, T0 + 7 * 3600, T0 + 7 * 3600),
-        paging={"repeated page": repeated, "reordered": reordered},
-    )
+    return ranges_case(serving, asking, stored(), Pull(T0, T0 + 7 * 3600, T0 + 7 * 3600))
 
 
 @faults.register("serving scrape")
