@@ -89,6 +89,22 @@ class Case:
     means: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class Earlier:
+    """A server whose answer to one question may be given to the next."""
+
+    route: Route
+    told: list[Answer] = field(default_factory=list)
+
+    def answer(self, asked: Asked) -> Answer:
+        self.told.append(self.route(asked))
+        return self.told[-1]
+
+    def repeated(self, asked: Asked, good: Answer) -> Answer:
+        """The answer to the question before."""
+        return self.told[-2] if len(self.told) > 1 else good
+
+
 BUILDERS: dict[str, Callable[[], Case]] = {}
 
 

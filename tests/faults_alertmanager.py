@@ -46,21 +46,12 @@ def case() -> faults.Case:
     labels = {"alertname": "Down", "job": "checkout"}
     still = Event("incident", key_of(labels, NOW - 5400), NOW - 5400, outcome="open", labels=labels_of(labels))
     gone = Event("maintenance", "s0", NOW - 9000, outcome="open", labels=labels_of({"job": "checkout"}))
-    earlier: list[Answer] = []
-    company = small_company()
-
-    def remember(asked: Asked) -> Answer:
-        earlier.append(company.answer(asked))
-        return earlier[-1]
-
-    def repeated(asked: Asked, good: Answer) -> Answer:
-        """The answer to the question before."""
-        return earlier[-2] if len(earlier) > 1 else good
+    server = faults.Earlier(small_company().answer)
 
     return faults.Case(
         module=alertmanager,
         config=config,
-        answer=remember,
+        answer=server.answer,
         pull=Pull(NOW - DAY - 3600, NOW, NOW, open=(still, gone), first=True),
-        paging={"reordered": reordered, "repeated": repeated},
+        paging={"reordered": reordered, "repeated": server.repeated},
     )

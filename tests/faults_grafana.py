@@ -35,21 +35,12 @@ def reordered(asked: Asked, good: Answer) -> Answer:
 
 @faults.register("grafana")
 def case() -> faults.Case:
-    company = small_company()
-    earlier: list[Answer] = []
-
-    def remember(asked: Asked) -> Answer:
-        earlier.append(company.answer(asked))
-        return earlier[-1]
-
-    def repeated(asked: Asked, good: Answer) -> Answer:
-        """The answer to the question before."""
-        return earlier[-2] if len(earlier) > 1 else good
+    server = faults.Earlier(small_company().answer)
 
     return faults.Case(
         module=grafana,
         config=config,
-        answer=remember,
+        answer=server.answer,
         pull=Pull(DAY, UNTIL, UNTIL, first=True),
-        paging={"reordered": reordered, "repeated": repeated},
+        paging={"reordered": reordered, "repeated": server.repeated},
     )

@@ -45,21 +45,12 @@ def case() -> faults.Case:
     labels = {"host": "web", "service": "Load", "check": "service"}
     still = Event("incident", f"web;Load;{NOW - 9000}", NOW - 9000, outcome="open", labels=labels_of(labels))
     gone = Event("maintenance", "9@1", NOW - 9000, outcome="open", labels=labels_of(labels))
-    running = small_nagios()
-    earlier: list[Answer] = []
-
-    def remember(asked: Asked) -> Answer:
-        earlier.append(running.answer(asked))
-        return earlier[-1]
-
-    def repeated(asked: Asked, good: Answer) -> Answer:
-        """The answer to the question before."""
-        return earlier[-2] if len(earlier) > 1 else good
+    server = faults.Earlier(small_nagios().answer)
 
     return faults.Case(
         module=nagios,
         config=config,
-        answer=remember,
+        answer=server.answer,
         pull=Pull(NOW - 14 * DAY, NOW, NOW, open=(still, gone), first=True),
-        paging={"reordered": reordered, "repeated": repeated},
+        paging={"reordered": reordered, "repeated": server.repeated},
     )

@@ -81,23 +81,15 @@ def shop_config(url: str) -> prometheus.Config:
 
 def ranges_case(module: Any, config: Any, stored: Stored, pull: Pull) -> faults.Case:
     """A connector that asks a Prometheus for ranges: answers that are those of an earlier question, or turned round."""
-    answer = answer_of(stored)
-    earlier: list[Answer] = []
-
-    def remember(asked: Asked) -> Answer:
-        earlier.append(answer(asked))
-        return earlier[-1]
-
-    def repeated(asked: Asked, good: Answer) -> Answer:
-        return earlier[-2] if len(earlier) > 1 else good
+    server = faults.Earlier(answer_of(stored))
 
     def reordered(asked: Asked, good: Answer) -> Answer:
         data = good.body["data"]
         turned = [{**one, "values": one["values"][::-1]} for one in data["result"]][::-1]
         return replace(good, body={**good.body, "data": {**data, "result": turned}})
 
-    paging = {"repeated page": repeated, "reordered page": reordered}
-    return faults.Case(module=module, config=config, answer=remember, pull=pull, paging=paging)
+    paging = {"repeated page": server.repeated, "reordered page": reordered}
+    return faults.Case(module=module, config=config, answer=server.answer, pull=pull, paging=paging)
 
 
 @faults.register("prometheus")
