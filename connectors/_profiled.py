@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from connectors._said import Said
 from connectors._sketched import REFERENCE, Rebinning, Sketch, categories
 from tandem.connect import Common, Pull
-from tandem.records import HOUR, Fact, Histogram, Labels, Ratio, Record, Series, bucket_of
+from tandem.records import HOUR, Fact, Histogram, Labels, Ratio, Record, Series, Stage, bucket_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Column:
     categories: Mapping[str, int] | None = None
     other: int = 0
     approximate: bool = True
+    unseen: int = 0
+    """Values that its schema does not know."""
 
     @property
     def texts(self) -> Histogram | None:
@@ -42,6 +44,7 @@ class Table:
     ts: int
     labels: Labels
     columns: Sequence[Column]
+    stage: Stage = "production"
 
 
 @dataclass
@@ -59,7 +62,10 @@ class Profiling:
         self.bins = Rebinning(self.pull, self.said, self.common)
 
     def references(self, tables: Iterable[Table]) -> list[Record]:
-        """Bins and references of the features that have none, from the profiles of the first days; oldest first."""
+        """Bins and references of the features that have none, from the profiles of the first days; oldest first.
+
+        What lies in no profile of production has bins only: a reference is what production was like.
+        """
         grouped: dict[tuple[str, str], list[tuple[Series, Column]]] = {}
         first = last = None
         for table in tables:
@@ -73,13 +79,14 @@ class Profiling:
             return []
         span = (bucket_of(first, HOUR), bucket_of(last, HOUR) + HOUR)
         found: list[Record] = []
-        for pairs in grouped.values():
+        for several in grouped.values():
+            pairs = [pair for pair in several if pair[0].stage == "production"] or several
             series = pairs[0][0]
             sketches = [column.numbers for _, column in pairs if column.numbers is not None]
             texts = [texts for _, column in pairs for texts in [column.texts] if texts is not None]
             numeric = len(sketches) >= len(texts)
             made = self.bins.learn(series, sketches, *span) if numeric else self.bins.learn_texts(series, texts, *span)
-            found += [made] if made is not None else []
+            found += [made] if made is not None and series.stage == "production" else []
         return found
 
     def facts(self, table: Table) -> Iterator[Fact]:
@@ -96,19 +103,21 @@ class Profiling:
     def _columns(self, table: Table) -> Iterator[tuple[Series, Column]]:
         for column in table.columns:
             if column.name == self.prediction:
-                yield Series("prediction", table.labels), column
+                yield Series("prediction", table.labels, stage=table.stage), column
             elif not self.features or any(fnmatchcase(column.name, glob) for glob in self.features):
-                yield Series("feature", table.labels, name=column.name), column
+                yield Series("feature", table.labels, name=column.name, stage=table.stage), column
 
     def _valid(self, found: Sequence[tuple[Series, Column]], rows: int, ts: int) -> Iterator[Fact]:
         """A profile tells what is missing by column: each is taken for a row of its own."""
         series = found[0][0]
-        faulty = [(one, column) for one, column in found if column.missing]
+        faulty = [(one, column) for one, column in found if column.missing or column.unseen]
         if len(faulty) > 1:
             self.said.remark("valid_rows is a lower bound, for values are missing in several columns of a profile")
-        bad = sum(column.missing for _, column in faulty)
+        bad = sum(column.missing + column.unseen for _, column in faulty)
         yield Fact(replace(series, signal="volume", name=""), ts, Ratio(rows, rows))
         yield Fact(replace(series, signal="valid_rows", name=""), ts, Ratio(max(rows - bad, 0), rows))
         for one, column in faulty:
-            name = f"{column.name}:missing"
-            yield Fact(replace(one, signal="valid_rows", name=name), ts, Ratio(0, column.missing))
+            for reason, n in (("missing", column.missing), ("unseen category", column.unseen)):
+                if n:
+                    name = f"{column.name}:{reason}"
+                    yield Fact(replace(one, signal="valid_rows", name=name), ts, Ratio(0, n))
