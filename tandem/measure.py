@@ -312,7 +312,7 @@ class Measures(Observed):
         if one.measure:
             answer.instead = counting.unfit(one, values[1], bool(self._configured_positive(one.component)))
         if looks.before is not None:
-            answer.expected = self._expected(one, looks, counts[2 + len(looks.burns)])
+            answer.expected = self.expected(one, looks, counts[2 + len(looks.burns)])
         self._leave_out(answer, windows)
         return answer
 
@@ -327,7 +327,7 @@ class Measures(Observed):
             reason = "corrected: all of this window is left out by agreement"
             answer.instead = slo.Verdict("unknown", reason, "corrected")
 
-    def _expected(self, one: Asked, looks: Lookbacks, before: tuple[int, int] | None) -> int | None:
+    def expected(self, one: Asked, looks: Lookbacks, before: tuple[int, int] | None) -> int | None:
         """The events that fix a calendar window's budget: as configured, else as many as the period before had.
 
         Scaled to the length of the period and to what was seen of the one before; None where too little of it was.

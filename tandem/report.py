@@ -18,6 +18,8 @@ from tandem import (
     joint,
     lanes,
     openslo_text,
+    retrained_json,
+    retraining,
     reviews,
     saving,
     segmented,
@@ -40,6 +42,7 @@ from tandem.gates import EVERYTHING
 from tandem.lists import Lists
 from tandem.measure import Filters, Measures
 from tandem.records import DAY, Ratio
+from tandem.retrained import Retrained
 from tandem.reviews import Review
 from tandem.shown import (
     STATES,
@@ -179,7 +182,19 @@ def show(
         raise Unreadable(
             f"there is no component {component!r}; known are {', '.join(c.name for c in measures.components)}."
         )
-    return _shown(measures, [mine], delivery)[0]
+    answer = _shown(measures, [mine], delivery)[0]
+    if not delivery:
+        return answer
+    return answer | {"training": retrained_json.answer(retraining.answer(measures, component))
+                     if mine.kind == "model" else None}  # fmt: skip
+
+
+def retrained(
+    context: Context, component: str, window: Window, *, environment: str = "production", as_of: int | None = None,
+    now: int,
+) -> Retrained:  # fmt: skip
+    """What followed each onset of drift or breach of a model that touches the window, until now."""
+    return retraining.answer(_measures(context, window, now, as_of, Filters(environment)), component)
 
 
 def _shown(measures: Measures, components: Sequence[Component], delivery: bool) -> list[dict[str, Any]]:

@@ -9,9 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tandem.records import DAY, HOUR, Event
+from tandem import joins
+from tandem.joins import Told, Trait
+from tandem.lineage import model_of
+from tandem.records import DAY, HOUR
 from tandem.slo import newcombe, wilson
 
+SPAN = 2 * DAY
+"""Over so much time most judged hours must say the same before a stretch begins or ends: a day may drift by chance."""
 TOGETHER = DAY
 """Features whose drift began within this time of the first one's are one onset."""
 LONGEST = 7 * DAY
@@ -63,11 +68,11 @@ class Onset:
 def drift_runs(hours: Mapping[int, bool], end: int) -> list[Run]:
     """The stretches of drift of one feature, from its feature-hours that were judged (True: drift), oldest first.
 
-    A stretch begins with an hour that drifted when of the judged hours among the 24 that begin with it more than half
-    drifted, and ends with one that did not when of those that begin with it more than half did not. So one hour that
-    drifts by chance, or some each night, begin nothing, and one that does not ends nothing. Hours that were not judged
-    neither begin nor end anything. `end` is up to when hours were judged: those that are still to come count as if
-    they would say otherwise, so what was told once is never taken back by what comes later.
+    A stretch begins with an hour that drifted when of the judged hours among the SPAN that begins with it more than
+    half drifted, and ends with one that did not when of those that begin with it more than half did not. So an hour or
+    a day that drifts by chance, or some hours of each night, begin nothing, and one that does not ends nothing. Hours
+    that were not judged neither begin nor end anything. `end` is up to when hours were judged: those that are still to
+    come count as if they would say otherwise, so what was told once is never taken back by what comes later.
     """
     starts = sorted(hours)
     found: list[Run] = []
@@ -76,11 +81,11 @@ def drift_runs(hours: Mapping[int, bool], end: int) -> list[Run]:
         if hours[start] is drifting:
             continue
         last = max(last, place)
-        while last < len(starts) and starts[last] < start + DAY:
+        while last < len(starts) and starts[last] < start + SPAN:
             last += 1
-        day = starts[place:last]
-        alike = sum(hours[one] is not drifting for one in day)
-        if 2 * alike <= len(day) + max(0, start + DAY - end) // HOUR:
+        near = starts[place:last]
+        alike = sum(hours[one] is not drifting for one in near)
+        if 2 * alike <= len(near) + max(0, start + SPAN - end) // HOUR:
             continue
         drifting = not drifting
         if drifting:
@@ -126,6 +131,13 @@ def grouped(runs: Mapping[str, Sequence[Run]], begin: int) -> list[Onset]:
     return found
 
 
+def apart(breaches: Sequence[Onset], drifts: Sequence[Onset]) -> list[Onset]:
+    """The breaches of the objective on drift that began while no feature is said to drift: the others say it twice."""
+    during = [one for one in drifts if one.kind == "drift"]
+    return [breach for breach in breaches if not any(
+        one.since <= breach.since and (one.until is None or breach.since < one.until) for one in during)]  # fmt: skip
+
+
 # -- what was trained
 
 
@@ -169,7 +181,7 @@ def trigger(word: str, actor: str) -> Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training run; `source` names who told of it, `run` is "" where its system gives it no id of its own."""
+    """One training run; `source` told of it first, `traits` are the digests and run ids that it is known by."""
 
     key: str
     title: str
@@ -177,33 +189,28 @@ class Training:
     ended: int | None
     outcome: str
     trigger: Trigger
+    traits: tuple[Trait, ...] = ()
     run: str = ""
-    digest: str = ""
     source: str = ""
     url: str = ""
 
 
-def trainings(told: Sequence[tuple[str, Event]]) -> list[Training]:
+def trainings(told: Sequence[Told]) -> list[Training]:
     """Every run once, oldest first; of a run that several sources tell of, the first says it.
 
-    `told` is (source, event) in the order in which sources count. What the first leaves open the next one may say.
+    `told` is in the order in which sources count. What the first leaves open the next one may say.
     """
-    runs: dict[str, list[tuple[str, Event]]] = {}
-    for source, event in told:
-        runs.setdefault(event.run or event.key, []).append((source, event))
-    found = [_training(some) for some in runs.values()]
-    return sorted(found, key=lambda one: (one.started, one.key))
+    return sorted((_training(group) for group in joins.runs(told)), key=lambda one: (one.started, one.key))
 
 
-def _training(told: Sequence[tuple[str, Event]]) -> Training:
-    source, first = told[0]
-    events = [event for _, event in told]
-    said = next((one for one in events if one.trigger), first)
+def _training(group: joins.Group) -> Training:
+    source, first = group.told[0]
+    said = next((event for _, event in group.told if event.trigger), first)
+    traits = [one for name, event in group.told for one in joins.traits_of(name, event, f"its training in {name}")]
     return Training(
-        key=first.key, title=first.title or first.run or first.key,
-        started=first.started if first.started is not None else first.ts, ended=first.ended, outcome=first.outcome,
-        trigger=trigger(said.trigger, said.actor or first.actor), run=first.run,
-        digest=next((one.digest for one in events if one.digest), ""), source=source, url=first.url,
+        key=first.key, title=first.title or group.run, started=first.started if first.started is not None else first.ts,
+        ended=first.ended, outcome=first.outcome, trigger=trigger(said.trigger, said.actor or first.actor),
+        traits=tuple(one for one in traits if one.identity != "commit"), run=group.run, source=source, url=first.url,
     )  # fmt: skip
 
 
@@ -228,32 +235,29 @@ class Promotion:
     url: str = ""
 
 
-def promoted(training: Training, told: Sequence[tuple[str, Event]]) -> Promotion | None:
+def promoted(training: Training, told: Sequence[Told]) -> Promotion | None:
     """The first promotion of what a training made; `told` are promotions that let a version serve, and releases.
 
-    Joined by the digest of what was made, then by the run's id: of the promotion itself, or of the version that the
-    same source registered and then promoted. A name or a version alone joins nothing. No version is promoted before
-    its training began, so an interval that begins earlier is cut there.
+    Joined by the digest of what was made, then by the run's id (`joins`): of the promotion itself, or of the version
+    that the same source registered and then promoted. A commit may have been trained often, so it joins nothing here,
+    nor does a name or a version alone. No version is promoted before its training began: an interval that begins
+    earlier is cut there.
     """
     made: dict[tuple[str, str, str], str] = {}
     for source, event in told:
-        why = _joins(training, event)
-        if why and event.kind == "release" and event.version:
-            made.setdefault((source, dict(event.labels).get("model", ""), event.version), why)
+        if event.kind == "release" and event.version and (known := joins.match(source, event, training.traits)):
+            made.setdefault((source, model_of(event), event.version), f"{known.reason}, of its version in {source}")
     found: list[Promotion] = []
     for source, event in told:
         latest = event.ts_latest if event.ts_latest is not None else event.ts
-        why = _joins(training, event) or made.get((source, dict(event.labels).get("model", ""), event.version), "")
-        if event.kind == "promotion" and why and latest >= training.started:
+        if event.kind == "release" or latest < training.started:
+            continue
+        own = joins.match(source, event, training.traits)
+        why = own.reason if own else made.get((source, model_of(event), event.version), "")
+        if why:
             found.append(Promotion(event.version, max(event.ts, training.started), latest, why, event.title, source,
                                    event.url))  # fmt: skip
     return min(found, key=lambda one: (one.until, one.since, one.version), default=None)
-
-
-def _joins(training: Training, event: Event) -> str:
-    if training.digest and event.digest:
-        return "digest" if training.digest == event.digest else ""
-    return "run id" if training.run and training.run == event.run else ""
 
 
 # -- before and after
@@ -380,7 +384,7 @@ class Retrained:
 
 
 def chosen(
-    runs: Sequence[Training], told: Sequence[tuple[str, Event]]
+    runs: Sequence[Training], told: Sequence[Told]
 ) -> tuple[Training | None, Promotion | None]:  # fmt: skip
     """Of the trainings that followed, the one whose version was promoted first, else the first, with its promotion."""
     found = [(one, promotion) for one in runs if (promotion := promoted(one, told)) is not None]
@@ -395,11 +399,8 @@ def without(training: Training | None, unknown: str = "") -> Effect:
         return Effect("not applicable", unknown)
     if training is None:
         return Effect("not applicable", "no training was started")
-    if not training.run and not training.digest:
-        reason = "its training names neither a run nor a digest, so that no promotion can be joined to it"
-        return Effect("not applicable", reason)
     still = {"open": "it is still running", "bad": "it failed"}.get(training.outcome, "")
-    return Effect("no promotion yet", still or "no version that was made of it has been promoted")
+    return Effect("no promotion yet", still or "no promotion is joined to it, by digest or by run id")
 
 
 def sentence(rows: Iterable[Followed], reported: bool, model: str, days: int, now: int) -> str:

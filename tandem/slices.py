@@ -28,11 +28,11 @@ def count(measures: Measures, answer: Answer) -> None:
     """Put counted slices in the place of what happened in them: in the objective's window and every look-back."""
     one = answer.asked
     assert one.objective is not None, "only an objective counts slices"
-    width = one.objective.slice_seconds or HOUR
+    width = width_of(one)
     edge = answer.edge = measures.edge(one) // width * width
     begin = min(answer.looks.since, measures.window.since, edge - max(answer.looks.burns)) // DAY * DAY
     fair = one.signal.name == "fairness"
-    found = _fair_hours(measures, one, begin) if fair else _slices(measures, one, begin, width)
+    found = measured(measures, one, begin)
     out = measures.left_out(one.component, one.signal.name)
     over = _counter({start: good for start, good in found.items() if not overlap(out, start, start + width)}, width)
     answer.slices = width
@@ -44,6 +44,17 @@ def count(measures: Measures, answer: Answer) -> None:
         answer.expected = answer.looks.length // width
     if fair:
         _fair(measures, answer, _counter(found, width)(measures.window.since, measures.window.until))
+
+
+def width_of(one: Asked) -> int:
+    """The width in seconds of the slices of an objective that counts them."""
+    return (one.objective.slice_seconds if one.objective is not None else 0) or HOUR
+
+
+def measured(measures: Measures, one: Asked, begin: int) -> dict[int, bool]:
+    """Every measured slice from `begin`, a UTC midnight, to the end of what is asked: whether it was good."""
+    fair = one.signal.name == "fairness"
+    return _fair_hours(measures, one, begin) if fair else _slices(measures, one, begin, width_of(one))
 
 
 def _counter(slices: Slices, width: int) -> Callable[[int, int], tuple[int, int]]:
