@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -55,9 +56,33 @@ def running(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def eventually(true: Callable[[], object], what: str) -> None:
+@contextlib.contextmanager
+def started(
+    command: Sequence[str | Path], url: str, log: Path, *, patience: float = PATIENCE, folder: Path | None = None,
+    **more: str,
+) -> Iterator[str]:  # fmt: skip
+    """The origin of another program's server, as soon as it says yes at `url`; ended with all that it began.
+
+    `more`: what is added to the environment. What it says goes to `log`.
+    """
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=out, stderr=out, env={**os.environ, **more}, start_new_session=True
+        )
+    try:
+        eventually(lambda: process.poll() is not None or answers(url), f"an answer at {url}", patience)
+        assert process.poll() is None, f"{command[0]} has ended:\n{log.read_text(errors='replace')[-4000:]}"
+        address = urlsplit(url)
+        yield f"{address.scheme}://{address.netloc}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def eventually(true: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     """Return as soon as `true` says so."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not true():
         assert time.monotonic() < end, f"{what} did not come"
         time.sleep(0.02)

@@ -15,8 +15,9 @@ from connectors import _files, alertmanager
 from tandem import times
 from tandem.connect import Common, Given, Pull
 from tandem.records import Event
+from tests.processes import free_port, started
 from tests.replay import Answer, Asked, serve
-from tests.test_prometheus_live import free_port, started, until_true
+from tests.test_prometheus_live import until_true
 
 pytestmark = [
     pytest.mark.live,

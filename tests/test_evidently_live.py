@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from tandem.connect import Common, Given, Pull
 from tandem.records import Event, Fact, Page, Sample
 from tandem.store.file import open_store
 from tests.environments import environment
+from tests.processes import free_port, started
 
 # It needs pandas before 3.1 and plotly before 6, so it can never share Tandem's environment.
 REQUIREMENTS = ("evidently==0.7.23", "pandas<3", "pyarrow")
@@ -62,32 +61,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Live:
 @pytest.fixture(scope="module")
 def url(live: Live) -> Iterator[str]:
     """The address of a UI service over the workspace."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(live.python.parent / "evidently"), "ui", "--workspace", str(live.folder), "--host", "127.0.0.1",
+    port = free_port()
+    command = [live.python.parent / "evidently", "ui", "--workspace", live.folder, "--host", "127.0.0.1",
                "--port", str(port)]  # fmt: skip
-    log = live.folder.parent / "log.txt"
-    with log.open("w") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **QUIET}, start_new_session=True)
-        try:
-            _wait(f"http://127.0.0.1:{port}", server, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait(30)
-
-
-def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 240
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/api/version", timeout=5) as answer:
-                if b"version" in answer.read():
-                    return
-        except OSError:
-            time.sleep(0.5)
-    raise RuntimeError(f"evidently ui did not start:\n{log.read_text()[-4000:]}")
+    ready, log = f"http://127.0.0.1:{port}/api/version", live.folder.parent / "log.txt"
+    with started(command, ready, log, patience=240, **QUIET) as found:
+        yield found
 
 
 def config(**given: Any) -> evidently.Config:

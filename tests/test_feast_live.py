@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +20,7 @@ from tandem.bins import total
 from tandem.connect import Common, Given, Pull
 from tandem.records import DAY, Event, Fact, Histogram, Page
 from tests.environments import environment
+from tests.processes import free_port, started
 
 # FastAPI from 0.140 on refuses a word that Feast's server gives it.
 REQUIREMENTS = ("feast[grpcio]==0.67.0", "fastapi<0.140")
@@ -82,28 +80,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     folder = base / "demo" / "feature_repo"
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    serve = ["serve_registry", "--no-grpc", "--rest-api", "-h", "127.0.0.1", "--rest-port", str(port)]
-    server = subprocess.Popen(
-        [str(python.parent / "feast"), *serve], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        _wait(f"http://127.0.0.1:{port}", server)
-        yield Live(f"http://127.0.0.1:{port}", json.loads((folder / "told.json").read_text()))
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait(url: str, server: Any) -> None:
-    for _ in range(600):
-        assert server.poll() is None, "the registry server has ended"
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/api/v1/projects", timeout=2):
-            return
-        time.sleep(0.2)
-    raise AssertionError("the registry server does not answer")
+    port = free_port()
+    command = [python.parent / "feast", "serve_registry", "--no-grpc", "--rest-api", "-h", "127.0.0.1",
+               "--rest-port", str(port)]  # fmt: skip
+    with started(command, f"http://127.0.0.1:{port}/api/v1/projects", base / "log.txt", folder=folder) as url:
+        yield Live(url, json.loads((folder / "told.json").read_text()))
 
 
 def events(pages: list[Page]) -> dict[str, Event]:

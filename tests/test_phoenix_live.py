@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +18,7 @@ from tandem.connect import Common
 from tandem.records import Confusion, Ratio
 from tests.environments import environment
 from tests.phoenix_server import span
+from tests.processes import free_port, started
 from tests.shelf import Shelf
 
 REQUIREMENTS = ("arize-phoenix==20.26.1",)
@@ -79,49 +76,17 @@ class Live:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     python = environment("phoenix", REQUIREMENTS)
     folder = tmp_path_factory.mktemp("phoenix")
-    ports = [_port(), _port()]
+    port, other = free_port(), free_port()
     settings = {
-        "PHOENIX_WORKING_DIR": str(folder), "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(ports[0]),
-        "PHOENIX_GRPC_PORT": str(ports[1]), "PHOENIX_TELEMETRY_ENABLED": "false",
+        "PHOENIX_WORKING_DIR": str(folder), "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(port),
+        "PHOENIX_GRPC_PORT": str(other), "PHOENIX_TELEMETRY_ENABLED": "false",
     }  # fmt: skip
-    log = folder / "log.txt"
-    with log.open("w") as opened:
-        server = subprocess.Popen(
-            [str(python), "-m", "phoenix.server.main", "serve"],
-            cwd=folder,
-            stdout=opened,
-            stderr=opened,
-            env={**os.environ, **settings},
-            start_new_session=True,
-        )
-        try:
-            running = Live(f"http://127.0.0.1:{ports[0]}")
-            _wait(running, server, log)
-            running.call("/v1/projects", {"name": "bot"})
-            yield running
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait(30)
-
-
-def _port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        found: int = free.getsockname()[1]
-        return found
-
-
-def _wait(live: Live, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 300
-    while time.monotonic() < end:
-        try:
-            live.call("/v1/projects", method="GET")
-            return
-        except OSError:
-            if server.poll() is not None:
-                break
-            time.sleep(0.5)
-    raise RuntimeError(f"phoenix did not start:\n{log.read_text()[-4000:]}")
+    command = [python, "-m", "phoenix.server.main", "serve"]
+    ready, log = f"http://127.0.0.1:{port}/v1/projects", folder / "log.txt"
+    with started(command, ready, log, patience=300, folder=folder, **settings) as url:
+        running = Live(url)
+        running.call("/v1/projects", {"name": "bot"})
+        yield running
 
 
 def pulled(live: Live, shelf: Shelf, *, sweep: bool = False, **keys: Any) -> Shelf:

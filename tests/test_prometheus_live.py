@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -20,6 +19,7 @@ from connectors.prometheus import Config, Query
 from tandem.bins import total
 from tandem.connect import Common, Given, Pull
 from tandem.records import Histogram, Page, Ratio
+from tests.processes import free_port, started
 from tests.prometheus_truth import Shop, shop
 from tests.replay import Answer, Asked, serve
 
@@ -48,36 +48,6 @@ def until_true(said: Callable[[], bool], seconds: float = 60.0) -> None:
     while not said():
         assert time.monotonic() < deadline, "it did not come true in time"
         pause.wait(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
-@contextlib.contextmanager
-def started(arguments: list[str], url: str, log: Path) -> Iterator[str]:
-    """A server process that answers at `url`, ended with the block."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(arguments, stdout=out, stderr=out)
-    try:
-        until_true(lambda: process.poll() is not None or is_up(url))
-        assert process.poll() is None, log.read_text()
-        yield url.rsplit("/-/", 1)[0]
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def is_up(url: str) -> bool:
-    parts = _http.urlsplit(url)
-    try:
-        with socket.create_connection((parts.hostname, parts.port), 0.5) as opened:
-            opened.sendall(f"GET {parts.path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
-            return b" 200 " in opened.recv(100)
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager

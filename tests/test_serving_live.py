@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +22,7 @@ from connectors._serving_flavours import METRICS
 from tandem.connect import Common, Pull, Rule
 from tandem.records import Fact, Histogram, Ratio
 from tests.environments import environment
+from tests.processes import free_port, started
 from tests.shelf import Shelf
 from tests.test_prometheus_live import server, until_true
 
@@ -83,7 +82,7 @@ class Live:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     python = environment("mlserver", REQUIREMENTS)
     folder = tmp_path_factory.mktemp("mlserver")
-    ports = [_port() for _ in range(3)]
+    ports = [free_port() for _ in range(3)]
     settings = dict(zip(("http_port", "grpc_port", "metrics_port"), ports, strict=True))
     (folder / "settings.json").write_text(
         json.dumps({"host": "127.0.0.1", "debug": False, "parallel_workers": 0, **settings})
@@ -93,46 +92,13 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         (folder / name).mkdir()
         told = {"name": name, "implementation": "triage_model.Triage", "parameters": {"version": version}}
         (folder / name / "model-settings.json").write_text(json.dumps(told))
-    log = folder / "log.txt"
-    with log.open("w") as opened:
-        server = subprocess.Popen(
-            [str(python.parent / "mlserver"), "start", "."],
-            cwd=folder,
-            stdout=opened,
-            stderr=opened,
-            env={**os.environ, "PYTHONPATH": str(folder), "PATH": f"{python.parent}:{os.environ['PATH']}"},
-            start_new_session=True,
-        )
-        try:
-            _wait(f"http://127.0.0.1:{ports[0]}/v2/health/ready", server, log)
-            found = Live(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[2]}/metrics")
-            # A counter is there, and counts, from its first request: every test begins with all of them there.
-            assert [found.infer(rows)[0] for rows in ([[1, 2, 3]], [[1, 2]])] == [200, 500]
-            yield found
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait(30)
-
-
-def _port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        found: int = free.getsockname()[1]
-        return found
-
-
-def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            if server.poll() is not None:
-                break
-            time.sleep(0.3)
-    raise RuntimeError(f"mlserver did not start:\n{log.read_text()[-4000:]}")
+    command, ready = [python.parent / "mlserver", "start", "."], f"http://127.0.0.1:{ports[0]}/v2/health/ready"
+    more = {"PYTHONPATH": str(folder), "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    with started(command, ready, folder / "log.txt", folder=folder, **more) as url:
+        found = Live(url, f"http://127.0.0.1:{ports[2]}/metrics")
+        # A counter is there, and counts, from its first request: every test begins with all of them there.
+        assert [found.infer(rows)[0] for rows in ([[1, 2, 3]], [[1, 2]])] == [200, 500]
+        yield found
 
 
 def looked(live: Live, shelf: Shelf, now: int, **keys: Any) -> Shelf:
