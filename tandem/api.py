@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from tandem import bundle, drifts, metrics, report, signing, times
+from tandem import bundle, drifts, lineage_json, metrics, report, signing, times
 from tandem.collect import Outcome, Say
 from tandem.config import Config, ConfigError
 from tandem.connect import Given
@@ -135,7 +135,8 @@ def _unsigned(context: Any, path: str, params: Params, headers: Mapping[str, str
     return wrong or _wider(context, path, signing.locked_of(given), params)
 
 
-NARROWED = ("/api/v1/show", "/api/v1/explain", "/api/v1/drift", "/api/v1/report", "/api/v1/report/tables")
+NARROWED = ("/api/v1/show", "/api/v1/explain", "/api/v1/drift", "/api/v1/lineage", "/api/v1/report",
+            "/api/v1/report/tables")  # fmt: skip
 """What answers a question that is narrowed to a component."""
 WIDER = "This link is narrowed, and what was asked for is wider; ask for what it shows."
 
@@ -148,7 +149,7 @@ def _wider(context: Any, path: str, locked: Mapping[str, str], params: Params) -
     names = [*params.get("component", ()), *params.get("model", ())]
     if path not in NARROWED or any(list(params.get(name, ())) != [value] for name, value in plain.items()):
         return WIDER
-    if "component" in locked and names != [locked["component"]]:
+    if ("component" in locked and names != [locked["component"]]) or ("version" in locked and params.get("compare")):
         return WIDER
     product = locked.get("product")
     if product is None:
@@ -314,6 +315,24 @@ def _reference_of(given: Mapping[str, str], current: Half, now: int) -> Half | N
     return replace(current, kind=kind, window=window_of(of, now) if "from" in of else None, **narrowed)
 
 
+def _lineage(context: Any, params: Params) -> Answer:
+    runs = params.get("compare", ())
+    single = {name: values for name, values in params.items() if name != "compare"}
+    given = _known(single, "model", "version", "from", "to", "environment", "as_of", "compare")
+    if "model" not in given:
+        raise BadQuestion("A lineage is asked of one model: say model=NAME.")
+    if len(runs) not in (0, 2):
+        raise BadQuestion(f"Two runs are compared: say compare=RUN twice, not {len(runs)} times.")
+    now = context.now()
+    narrowed = {"environment": given.get("environment", "production"), "version": given.get("version", "")}
+    as_of, window = _load_of(context, given), window_of(given, now)
+    try:
+        found = report.lineage(context, given["model"], window, **narrowed, compare=runs, as_of=as_of, now=now)
+    except Unreadable as no:
+        return _error(404, str(no))
+    return 200, JSON, dumps(lineage_json.answer(found))
+
+
 def _sources(context: Any, params: Params) -> Answer:
     now = context.now()
     found = report.sources(context, window_of(_known(params, "from", "to"), now), now=now)
@@ -412,6 +431,7 @@ ROUTES: Mapping[str, Callable[[Any, Params], Answer]] = {
     "/api/v1/show": _show,
     "/api/v1/check": _check,
     "/api/v1/drift": _drift,
+    "/api/v1/lineage": _lineage,
     "/api/v1/explain": _explain,
     "/api/v1/sources": _sources,
     "/api/v1/openslo": _openslo,

@@ -20,7 +20,20 @@ from urllib.parse import urlencode
 import click
 import orjson
 
-from tandem import annotated, api, bundle, checking, connect, drifts, printed, signing, template, times, verdicts
+from tandem import (
+    annotated,
+    api,
+    bundle,
+    checking,
+    connect,
+    drifts,
+    lineage_json,
+    printed,
+    signing,
+    template,
+    times,
+    verdicts,
+)
 from tandem import config as configuration
 from tandem import demo as sample
 from tandem import owner as owning
@@ -434,6 +447,28 @@ def drift(model: str, file: str | None, as_json: bool, **given: str | None) -> N
     for remark in found["remarks"]:
         say(remark)
     click.echo(body if as_json else drifts.text(found), nl=False)
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@config_option
+@click.option("--version", metavar="V", help="Of this version; of the one that serves if left out.")
+@click.option("--compare", metavar="RUN RUN", nargs=2, help="Two training runs side by side, by id or SOURCE:ID.")
+@from_option
+@to_option
+@click.option("--environment", metavar="E", help="Another environment than production.")
+@click.option("--as-of", metavar="N", help="The numbers as they stood after load N.")
+@json_option
+def lineage(
+    model: str, file: str | None, compare: tuple[str, str] | None, as_json: bool, **given: str | None
+) -> None:  # fmt: skip
+    """Where a model's version comes from: commit, training run, data, validation, promotion, serving, and each join.
+
+    Only configuration, digest, run id and commit join; what carries the same name only is shown as that.
+    """
+    params = _params(given) | {"model": [model]} | ({"compare": list(compare)} if compare else {})
+    body = _asked(loaded(file), "/api/v1/lineage", params)
+    click.echo(body if as_json else lineage_json.text(orjson.loads(body)), nl=False)
 
 
 @main.command()

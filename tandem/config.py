@@ -19,6 +19,7 @@ from typing import Any, Literal
 from tandem import catalog, connect, objectives, openslo, strict, times
 from tandem.connect import Common, Connector
 from tandem.gates import Gate, check_gates
+from tandem.lineage import Made, Numbering
 from tandem.linking import Rules
 from tandem.objectives import MEASURES as MEASURES
 from tandem.objectives import Correction, Maintenance, Product
@@ -52,7 +53,7 @@ class Component:
     """A service or a model; `product` is what it belongs to, its own name where nothing is said.
 
     `worth` is the value of a model's predictions by cell of its confusion matrix, in `currency` (such as EUR); a cell
-    left out is worth nothing.
+    left out is worth nothing. `lineage` and `version` say what joins the sources that tell of a model's versions.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Component:
     environment: str = ""
     currency: str = ""
     worth: tuple[Worth, ...] = ()
+    lineage: Numbering = field(default_factory=Numbering)
+    version: tuple[Made, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ def parse(text: str, path: Path) -> Config:
         _check_signal(signal)
     for component in file.component:
         _check_worth(component)
+        _check_lineage(component, tuple(source.name for source in file.source))
     for number, correction in enumerate(file.correction, 1):
         for name in correction.signal:
             if name not in signals:
@@ -421,6 +425,19 @@ def _check_worth(component: Component) -> None:
         if count > 1:
             cell = f"actual {strict.quoted(actual)}, predicted {strict.quoted(predicted)}"
             raise ValueError(f"{where} gives the worth of {cell} {count} times; keep one.")
+
+
+def _check_lineage(component: Component, names: tuple[str, ...]) -> None:
+    where = f"[[component]] {strict.quoted(component.name)}"
+    if (component.version or component.lineage.versions) and component.kind != "model":
+        raise ValueError(f"{where}: lineage and version are of a model; set kind to model, or leave them out.")
+    for name in component.lineage.versions:
+        if name not in names:
+            raise ValueError(f"{where}: lineage names an unknown source {strict.quoted(name)}; "
+                             f"{strict.nearest(name, names)}.")  # fmt: skip
+    for name, count in Counter(one.name for one in component.version).items():
+        if count > 1:
+            raise ValueError(f"{where} says {count} times what version {strict.quoted(name)} was made of; keep one.")
 
 
 def _finds_components(source: Source) -> bool:

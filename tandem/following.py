@@ -124,6 +124,9 @@ def served(own: Owned) -> Link:
         parts.sort(key=lambda one: (one.kind != "predictions", -one.ts))
         value = parts[0].title or parts[0].key
         return cut(Link("serving", "joined", value, parts[0].reason, tuple(parts), tuple(named), conflicts))
+    if link.state == "missing" and not own.flows and any(one.version for one in own.known.traffic):
+        said = f"no prediction of this window carries version {own.version}, and {link.reason}"
+        return Link("serving", "missing", "", said, (), (), conflicts)
     if link.state == "ambiguous" or not own.flows:
         return cut(Link(link.step, link.state, "", link.reason, link.parts, tuple(named), conflicts))
     who = " and ".join(dict.fromkeys(one.source for one in own.flows))

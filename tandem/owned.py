@@ -67,7 +67,7 @@ class Owned:
     def _anchor(self) -> None:
         """What the first source that numbers it says of it; of the others what joins it, and no namesake."""
         mine = [pair for kind in ORDER for pair in self.told(kind) if pair[1].version == self.version]
-        told = [pair for pair in mine if pair[0] not in self.known.fixed]
+        told = [pair for pair in mine if not self._fixed(pair[0])]
         if told:
             first, model = told[0], model_of(told[0][1])
             for pair in told:
@@ -100,7 +100,7 @@ class Owned:
     @property
     def numbers(self) -> set[str]:
         """The sources whose number the version is: its registry's, else that of who counts its predictions."""
-        own = {source for source, _ in self._own() if source not in self.known.fixed}
+        own = {source for source, _ in self._own() if not self._fixed(source)}
         return own or {flow.source for flow in self.flows[:1]}
 
     @property
@@ -110,12 +110,15 @@ class Owned:
 
     def numbered_alike(self, source: str) -> str:
         """Why the configuration says that a source means this version by its name; "" where it does not."""
-        if self.known.fixed.get(source) == self.version:
+        if self._fixed(source):
             return f"the configuration says that all of {source} is version {self.version}"
         others = self.known.alike
         if source in others and source not in self.numbers and self.numbers & set(others):
             return f"the configuration says that {' and '.join(others)} number versions alike"
         return ""
+
+    def _fixed(self, source: str) -> bool:
+        return self.known.fixed.get(source) == self.version
 
     # -- what else is its own
 

@@ -17,6 +17,7 @@ from tandem import (
     explaining,
     joint,
     lanes,
+    lineage_json,
     openslo_text,
     retrained_json,
     retraining,
@@ -28,6 +29,7 @@ from tandem import (
     sourcing,
     standing,
     times,
+    traced,
     weekly,
     whose,
 )
@@ -202,6 +204,9 @@ def _shown(measures: Measures, components: Sequence[Component], delivery: bool) 
     answers = [shows.answer(measures, one, cards.cell, joints[one.name]) for one in components]
     if not delivery:
         return answers
+    origins = traced.lineages(measures, components, measures.filters.version)
+    answers = [answer | {"lineage": lineage_json.answer(origins[one.name]) if one.name in origins else None}
+               for answer, one in zip(answers, components, strict=True)]  # fmt: skip
     found = delivered.delivered(measures.whole(), components)
     return [answer | {"delivery": delivery_json.answer(found, part)}
             for answer, part in zip(answers, found.parts, strict=True)]  # fmt: skip
@@ -269,6 +274,26 @@ def drift(
     narrowed = Filters(current.environment, current.version, current.segment, current.stage)
     told = Measures(measures.reader, context.config, current.window, now, narrowed)
     return replace(found, judgements=tuple(whose.judgements(told, model, found.rows)))
+
+
+def lineage(
+    context: Context, model: str, window: Window, *, environment: str = "production", version: str = "",
+    compare: Sequence[str] = (), as_of: int | None = None, now: int,
+) -> traced.Lineage:  # fmt: skip
+    """Where a version of a model comes from, the one that serves if none is named, and two runs side by side.
+
+    Raises Unreadable for an unknown model, version or run.
+    """
+    measures = _measures(context, window, now, as_of, Filters(environment))
+    models = [one for one in measures.components if one.kind == "model"]
+    mine = next((one for one in models if one.name == model), None)
+    if mine is None:
+        raise Unreadable(f"there is no model {model!r}; known are {', '.join(one.name for one in models) or 'none'}.")
+    found = traced.lineages(measures, [mine], version)[model]
+    if version and version not in found.versions:
+        known = ", ".join(found.versions[:8])
+        raise Unreadable(f"nothing tells of a version {version!r} of {model}; known are {known or 'none'}.")
+    return replace(found, compared=traced.beside(measures, model, *compare)) if compare else found
 
 
 def openslo(context: Context, component: str = "", *, now: int) -> str:
@@ -368,6 +393,6 @@ def check(
 __all__ = [
     "STATES", "Band", "Card", "Cell", "Change", "Check", "Context", "Detail", "Explained", "FeatureDrift", "Line",
     "Lists", "Number", "Objective", "Overview", "Question", "Ratio", "Row", "Side", "SourceState", "Sources", "State",
-    "Unreadable", "Window", "check", "delivery", "detail", "environments", "explain", "listing", "lists", "overview",
-    "show", "sources",
+    "Unreadable", "Window", "check", "delivery", "detail", "environments", "explain", "lineage", "listing", "lists",
+    "overview", "show", "sources",
 ]  # fmt: skip
