@@ -141,11 +141,54 @@ def _parts(answers: Sequence[Mapping[str, Any]]) -> str:
         rows = [(one["version"], one["created"], ", ".join(one["aliases"])) for one in answers[0]["versions"][-10:]]
         said += "\n" + table(("version", "created", "aliases"), rows)
     said += _delivery(answers[0].get("delivery"))
+    said += _retrained(answers[0].get("training"))
     if answers[0]["events"]:
         events = answers[0]["events"][-10:]
         changes = [(one["ts"], one["kind"], one["version"] or "", one["title"] or one["key"]) for one in events]
         said += "\n" + table(("when", "change", "version", "what"), changes)
     return said
+
+
+def _retrained(found: Mapping[str, Any] | None) -> str:
+    """What followed each onset of drift or breach of a model, the newest last; its sentence where there is none."""
+    if not found:
+        return ""
+    rows = [(one["since"], _onset(one), _started(one), _promoted(one), *_effect(effect))
+            for one in reversed(found["onsets"][:10]) for effect in one["effects"]]  # fmt: skip
+    head = ("onset", "of", "training", "promoted", "measure", "before", "after", "difference (95 %)", "so it is")
+    return f"\n{clean(found['sentence'])}\n" + (table(head, rows) if rows else "")
+
+
+def _onset(one: Mapping[str, Any]) -> str:
+    return ", ".join(one["features"]) if one["kind"] == "drift" else f"breach of {one['objective']}"
+
+
+def _started(one: Mapping[str, Any]) -> str:
+    training = one["training"]
+    if training is None:
+        return "not known" if one["unknown"] else "none"
+    by = {None: "not said", "other": f"other: {training['trigger']}"}.get(training["by"], training["by"])
+    return f"{training['started']} by {by}" + (f", 1 of {one['trainings']}" if one["trainings"] > 1 else "")
+
+
+def _promoted(one: Mapping[str, Any]) -> str:
+    promotion = one["promotion"]
+    if promotion is None:
+        return ""
+    since, until = promotion["interval"]["from"], promotion["interval"]["to"]
+    return f"{promotion['version'] or '?'} at {since}" if since == until else (
+        f"{promotion['version'] or '?'} between {since} and {until}")  # fmt: skip
+
+
+def _effect(one: Mapping[str, Any]) -> tuple[str, ...]:
+    before, after = (f"{_share(side['value'])} of {side['total']:,}" if side else "" for side in
+                     (one["before"], one["after"]))  # fmt: skip
+    ends = one["interval"]
+    change = (
+        f"{one['change'] * 100:+.3g} points ({ends['low'] * 100:+.3g} to {ends['high'] * 100:+.3g})" if ends else ""
+    )
+    told = one["state"] in ("better", "worse")
+    return one["measure"] or "", before, after, change, one["state"] if told else f"{one['state']}: {one['reason']}"
 
 
 def _delivery(found: Mapping[str, Any] | None) -> str:
