@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sample_data.packing import gzipped
+from sample_data.packing import gzipped, uuid7
 from sample_data.prediction_logs import LOGS, logged
 from sample_data.story import DAY, END, FEATURE_SHIFT, MISSING_VALUES, PROMOTION, START, at, stamp
 
@@ -68,20 +68,13 @@ def _workspace(folder: Path, log: Columns) -> None:
     _write(home / "metadata.json", told)
     reference = _part(log, *REFERENCE)
     for day in range(SINCE, END, DAY):
-        key = _uuid(f"snapshot {day}", day + DAY + 2400)
+        key = uuid7(f"snapshot {day}", day + DAY + 2400)
         _write(home / "snapshots" / f"{key}.json", _snapshot(day, reference, _part(log, day, day + DAY)))
 
 
 def _write(path: Path, document: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8", newline="\n")
-
-
-def _uuid(name: str, ts: int) -> str:
-    """A UUID of version 7: its first 48 bits are the milliseconds of its making."""
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    made = f"{ts * 1000:012x}"
-    return f"{made[:8]}-{made[8:]}-7{digest[:3]}-9{digest[3:6]}-{digest[6:18]}"
 
 
 def _snapshot(day: int, reference: Columns, current: Columns) -> dict[str, Any]:
@@ -155,7 +148,7 @@ def _result(
 
 def _counter(kind: str, params: Mapping[str, object], shown: tuple[str, str]) -> dict[str, Any]:
     return {
-        "type": "counter", "title": "", "size": 2, "id": _uuid(f"{kind} {params}", SINCE), "details": "",
+        "type": "counter", "title": "", "size": 2, "id": uuid7(f"{kind} {params}", SINCE), "details": "",
         "alertsPosition": None, "alertStats": None,
         "params": {"counters": [{"value": shown[0], "label": shown[1]}]}, "insights": [], "additionalGraphs": [],
         "alerts": [], "tabs": [],

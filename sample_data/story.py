@@ -83,6 +83,22 @@ CONCEPT_DRIFT = Planted(
     at("2026-10-19 10:00"),
     {"bias_minutes_at_the_end": -6.0, "version_after": "7"},
 )
+RETRAINED = Planted(
+    "retrain-by-hand",
+    "eta-regressor 6 misses its promise, the training of 12 October fails, and eun-ji starts another one by hand",
+    ("eta-regressor",),
+    at("2026-10-18 02:00"),
+    CONCEPT_DRIFT.end,
+    {"version": "7", "by": "eun-ji", "trigger": "manual"},
+)
+FAILED_CHECK = Planted(
+    "failed-check",
+    "a check of fraud-detector's weekly training set finds too few rows; nothing is trained on that one",
+    ("fraud-detector",),
+    at("2026-09-26 02:40"),
+    at("2026-10-03 02:40"),
+    {"check": "row_count_between"},
+)
 MISSING_VALUES = Planted(
     "data-quality-break",
     "the profile service drops days_since_visit for a part of the predictions of click-model",
@@ -134,7 +150,9 @@ OUT_OF_MEMORY = Planted(
 STORY = (
     OLD_BAD_RELEASE,
     CONCEPT_DRIFT,
+    FAILED_CHECK,
     BLIND,
+    RETRAINED,
     HAND_CHANGE,
     OUT_OF_MEMORY,
     FLAKY_TEST,
