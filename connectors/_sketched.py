@@ -256,6 +256,8 @@ class Rebinning:
     provisional: bool = False
     """Whether some feature has too few values for bins that stay."""
     worst: dict[str, float] = field(default_factory=dict)
+    settled: set[tuple[str, str, str]] = field(default_factory=set)
+    """Features whose bins were made of enough values in this pull."""
 
     def learn(self, series: Series, sketches: Sequence[Sketch], since: int, until: int) -> Baseline | None:
         """Make the bins of a feature that has none from its first sketches; its reference where they are enough."""
@@ -266,6 +268,7 @@ class Rebinning:
         if whole.n < ENOUGH:
             self.provisional = True
             return None
+        self.settled.add(self._key(series))
         return Baseline(replace(series, version="", segment="", stage="production"), onto(whole, layout), since, until)
 
     def learn_texts(self, series: Series, histograms: Sequence[Histogram], since: int, until: int) -> Baseline | None:
