@@ -26,6 +26,7 @@ from email.utils import formatdate
 from functools import cache
 from typing import Any
 from unittest import mock
+from urllib.parse import quote
 
 import tests
 from connectors import _http
@@ -164,7 +165,7 @@ STAYS: dict[str, Fault] = {
 
 
 def _place(asked: Asked) -> str:
-    return asked.path + "?" + "&".join(f"{_http.quote(k)}={_http.quote(v)}" for k, v in asked.query)
+    return asked.path + "?" + "&".join(f"{quote(k)}={quote(v)}" for k, v in asked.query)
 
 
 @dataclass

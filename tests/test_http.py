@@ -266,7 +266,7 @@ def test_urls_that_are_never_asked(url: str, reason: str) -> None:
 
 def test_a_name_that_resolves_to_metadata_is_not_asked(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(2, 1, 6, "", ("169.254.169.254", 80))]
-    monkeypatch.setattr(_http.socket, "getaddrinfo", lambda *args, **kwargs: found)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: found)
     with client("http://metadata.example") as opened, pytest.raises(SourceRefused, match="never read"):
         opened.get("/latest")
 

@@ -20,7 +20,7 @@ SQL = re.compile(
 SQL_ROOMS = (
     "tandem/store/",
     "tandem/summarise",  # in memory, over people's files
-    "connectors/_mlflow_files.py",  # reads MLflow's own sqlite file
+    "connectors/_sqlite.py",  # reads sqlite files of other programs
 )
 DATABASE = ("tandem/store/", "tandem/summarise")
 CLOCK_FREE = (
@@ -153,7 +153,7 @@ def deep_class(path: str, tree: ast.Module) -> Iterator[ast.AST]:
 RULES: dict[str, Rule] = {
     "SQL stands in tandem/store": sql_text,
     "duckdb is opened in tandem/store and summarise": imports({"duckdb"}, *DATABASE),
-    "requests is used in connectors/_http.py": imports(HTTP, "connectors/_http.py"),
+    "requests is used in connectors/_http_wire.py": imports(HTTP, "connectors/_http_wire.py"),
     "streamlit and plotly are used in dashboard": imports({"streamlit", "plotly"}, "dashboard/"),
     "no code comes out of data": imports(CODE_FROM_DATA),
     "nothing evaluates text": runs_text,
@@ -182,7 +182,7 @@ def test_one_place_catches_everything() -> None:
 PLANTED = {
     "SQL stands in tandem/store": 'query = "SELECT 1"',
     "duckdb is opened in tandem/store and summarise": "def f():\n    import duckdb",
-    "requests is used in connectors/_http.py": "from requests import get",
+    "requests is used in connectors/_http_wire.py": "from requests import get",
     "streamlit and plotly are used in dashboard": "import plotly.graph_objects",
     "no code comes out of data": "import pickle",
     "nothing evaluates text": 'eval("1")',
