@@ -19,7 +19,7 @@ from connectors._fields import FAR, YEAR, finite
 from connectors._files import item, text
 from connectors._first_seen import seen
 from connectors._logdir import LogFile, rows_of
-from connectors._mlflow_files import yaml_pairs
+from connectors._mlflow_folder import yaml_pairs
 from connectors._otlp_files import open_from
 from connectors._protobuf import BadMessage
 from connectors._said import Said

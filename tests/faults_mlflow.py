@@ -11,7 +11,7 @@ from connectors import mlflow
 from tandem.connect import Common, Pull
 from tandem.records import Event, Page
 from tests import faults
-from tests.mlflow_replay import Replay
+from tests.mlflow_replay import Replay, asked_of, encoded
 from tests.replay import Answer, Asked, Route
 
 NOW = 1_795_250_000
@@ -19,9 +19,10 @@ NOW = 1_795_250_000
 
 def answer_of(replay: Replay) -> Route:
     def answer(asked: Asked) -> Answer:
-        given = json.loads(asked.body) if asked.method == "POST" else dict(asked.query)
+        given = json.loads(asked.body) if asked.method == "POST" else asked_of(asked.path, list(asked.query))
         status, body = replay.answer(asked.path, given)
-        return Answer(body, status, {"Content-Type": "text/html"} if isinstance(body, str) else {})
+        data, kind = encoded(body)
+        return Answer(data if isinstance(body, str | bytes) else body, status, {"Content-Type": kind})
 
     return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import re
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 PAYLOADS = Path(__file__).parent / "payloads" / "mlflow"
 
@@ -33,13 +34,25 @@ class Replay:
         self.aliases: dict[str, dict[str, str]] = {name: {} for name in self.models}
         for row in base.execute("SELECT name, alias, version FROM registered_model_aliases"):
             self.aliases[row["name"]][row["alias"]] = str(row["version"])
-        self.datasets = {
-            row["destination_id"]: row["digest"]
-            for row in base.execute(
-                "SELECT destination_id, digest FROM inputs JOIN datasets ON dataset_uuid = source_id"
-                " WHERE source_type = 'DATASET'"
-            )
-        }
+        self.version_tags: dict[tuple[str, str], dict[str, str]] = {}
+        for row in base.execute("SELECT name, version, key, value FROM model_version_tags"):
+            self.version_tags.setdefault((row["name"], str(row["version"])), {})[row["key"]] = row["value"]
+        self.inputs: dict[str, list[dict[str, str]]] = {}
+        for row in base.execute(
+            "SELECT destination_id, d.name, digest, dataset_source_type, dataset_source, dataset_profile, t.value"
+            " FROM inputs i JOIN datasets d ON dataset_uuid = source_id JOIN input_tags t USING (input_uuid)"
+            " WHERE source_type = 'DATASET'"
+        ):
+            run, name, digest, kind, source, profile, context = tuple(row)
+            self.add_input(run, name, digest, context, source, kind, profile)
+        self.used: dict[str, list[str]] = {}
+        self.made: dict[str, list[str]] = {}
+        for row in base.execute("SELECT source_id, destination_id FROM inputs WHERE source_type = 'RUN_OUTPUT'"):
+            self.made.setdefault(row["source_id"], []).append(row["destination_id"])
+        models = base.execute("SELECT model_id, experiment_id, source_run_id FROM logged_models")
+        self.logged = {model: (str(experiment), run) for model, experiment, run in map(tuple, models)}
+        self.files: dict[str, bytes] = {}
+        self.bulk = True
         base.close()
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.cap = 10**6
@@ -52,7 +65,7 @@ class Replay:
     def add_run(self, run: str, start: int, status: str = "FINISHED", end: int | None = None) -> None:
         self.runs[run] = {
             "run_uuid": run, "name": run, "status": status, "start_time": start, "end_time": end, "user_id": "ci",
-            "lifecycle_stage": "active", "experiment_id": 2, "artifact_uri": "",
+            "lifecycle_stage": "active", "experiment_id": 2, "artifact_uri": f"mlflow-artifacts:/2/{run}/artifacts",
         }  # fmt: skip
 
     def add_version(self, model: str, version: str, run: str, created: int) -> None:
@@ -60,6 +73,29 @@ class Replay:
             {"name": model, "version": version, "creation_time": created, "last_updated_time": created,
              "current_stage": "None", "status": "READY", "run_id": run, "user_id": None, "source": ""}
         )  # fmt: skip
+
+    def add_input(
+        self, run: str, name: str, digest: str, context: str = "", source: str = "{}", kind: str = "code",
+        profile: str = "{}",
+    ) -> None:  # fmt: skip
+        told = {"name": name, "digest": digest, "context": context, "source": source, "source_type": kind,
+                "profile": profile}  # fmt: skip
+        self.inputs.setdefault(run, []).append(told)
+
+    def add_evaluation(self, run: str, model: str, start: int, metrics: dict[str, float] | None = None) -> None:
+        """A run that took a logged model, as mlflow.evaluate makes it."""
+        self.add_run(run, start, end=start + 3_000)
+        self.used[run] = [model]
+        for key, value in (metrics or {}).items():
+            self.log(run, key, value, start + 2_000)
+
+    def put(self, run: str, path: str, data: bytes) -> None:
+        """An artifact of a run."""
+        self.files[f"{self.runs[run]['experiment_id']}/{run}/artifacts/{path}"] = data
+
+    def put_model(self, model: str, name: str, data: bytes) -> None:
+        """A file of a logged model."""
+        self.files[f"{self.logged[model][0]}/models/{model}/artifacts/{name}"] = data
 
     def calls(self, name: str) -> list[dict[str, Any]]:
         return [asked for path, asked in self.asked if path.endswith(name)]
@@ -69,6 +105,8 @@ class Replay:
         changed = self.before(path, asked)
         if changed is not None:
             return 200, changed
+        if "/mlflow-artifacts/artifacts/" in path or path.endswith(("/get-artifact", "/artifacts/files")):
+            return self._download(path, asked)
         name = path.removeprefix("/api/2.0/mlflow/")
         known = {
             "experiments/search": self._experiments,
@@ -76,15 +114,66 @@ class Replay:
             "model-versions/search": self._versions,
             "runs/search": self._search,
             "metrics/get-history": self._history,
+            "logged-models/search": self._logged,
+            "artifacts/list": self._list,
+            "/ajax-api/2.0/mlflow/metrics/get-history-bulk": self._history_bulk if self.bulk else None,
         }
-        if name not in known:
+        told = known.get(name)
+        if told is None:
             return 404, "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>"
-        if "max_results" not in asked:
+        if "max_results" not in asked and name != "artifacts/list":
             return 400, {
                 "error_code": "INVALID_PARAMETER_VALUE",
                 "message": "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer",
             }
-        return 200, known[name](asked)
+        return 200, told(asked)
+
+    def _download(self, path: str, asked: dict[str, Any]) -> tuple[int, Any]:
+        if path.endswith("/get-artifact"):
+            place = f"{self.runs[asked['run_id']]['experiment_id']}/{asked['run_id']}/artifacts/{asked['path']}"
+        elif path.endswith("/artifacts/files"):
+            model = path.split("/")[-3]
+            place = f"{self.logged[model][0]}/models/{model}/artifacts/{asked['artifact_file_path']}"
+        else:
+            place = unquote(path.partition("/mlflow-artifacts/artifacts/")[2])
+        if place in self.files:
+            return 200, self.files[place]
+        return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": f"No such artifact: '{place}'"}
+
+    def _list(self, asked: dict[str, Any]) -> Any:
+        run = self.runs[asked["run_id"]]
+        root = f"{run['experiment_id']}/{run['run_uuid']}/artifacts/"
+        under = f"{asked['path']}/" if asked.get("path") else ""
+        found: dict[str, Any] = {}
+        for place, data in sorted(self.files.items()):
+            rest = place.removeprefix(root + under)
+            if rest == place:
+                continue
+            name, more, _ = rest.partition("/")
+            path = under + name
+            found[path] = {"path": path, "is_dir": True} if more else \
+                {"path": path, "is_dir": False, "file_size": len(data)}  # fmt: skip
+        return {"root_uri": run["artifact_uri"], **({"files": list(found.values())} if found else {})}
+
+    def _logged(self, asked: dict[str, Any]) -> Any:
+        listed = re.fullmatch(r"attributes\.model_id IN \((.*)\)", asked["filter"])
+        assert listed
+        assert int(asked["max_results"]) <= 50
+        rows = [
+            {"info": {"model_id": model, "experiment_id": experiment, "source_run_id": run,
+                      "artifact_uri": f"mlflow-artifacts:/{experiment}/models/{model}/artifacts"}}
+            for model, (experiment, run) in self.logged.items()
+            if experiment in asked["experiment_ids"] and model in re.findall(r"'([\w-]+)'", listed[1])
+        ]  # fmt: skip
+        return self._page("models", rows, asked)
+
+    def _history_bulk(self, asked: dict[str, Any]) -> Any:
+        """Ordered by run and time, cut at the most that is given at once, without a token."""
+        assert len(asked["run_id"]) <= 100
+        rows = [m for m in self.metrics if m["run_uuid"] in asked["run_id"] and m["key"] == asked["metric_key"]]
+        rows.sort(key=lambda m: (m["run_uuid"], m["timestamp"], m["step"], m["value"]))
+        most = min(int(asked["max_results"]), 25_000)
+        return {"metrics": [{**_metric(row, key=True), "run_id": row["run_uuid"]} for row in rows[:most]]}
 
     def _experiments(self, asked: dict[str, Any]) -> Any:
         rows = [
@@ -120,6 +209,12 @@ class Replay:
                 "current_stage": row["current_stage"],
                 "run_id": row["run_id"],
                 "status": row["status"],
+                "source": row["source"],
+                **(
+                    {"tags": [{"key": k, "value": v} for k, v in tags.items()]}
+                    if (tags := self.version_tags.get((row["name"], str(row["version"]))))
+                    else {}
+                ),
             }
             for row in sorted(self.versions, key=lambda row: (-row["last_updated_time"], row["name"]))
         ]
@@ -135,7 +230,6 @@ class Replay:
     def run(self, row: dict[str, Any]) -> Any:
         """A run as the server tells it; empty lists are left out."""
         own = row["run_uuid"]
-        digest = self.datasets.get(own)
         info = {
             "run_uuid": own,
             "experiment_id": str(row["experiment_id"]),
@@ -153,8 +247,19 @@ class Replay:
             "params": [{"key": p["key"], "value": p["value"]} for p in self.params if p["run_uuid"] == own],
             "tags": [{"key": t["key"], "value": t["value"]} for t in self.tags if t["run_uuid"] == own],
         }
-        inputs = {"dataset_inputs": [{"dataset": {"name": "claims-train", "digest": digest}}]} if digest else {}
-        return {"info": info, "data": {k: v for k, v in lists.items() if v}, "inputs": inputs, "outputs": {}}
+        datasets = [
+            {"tags": [{"key": "mlflow.data.context", "value": one["context"]}] if one["context"] else [],
+             "dataset": {key: one[key] for key in ("name", "digest", "source", "source_type", "profile")}}
+            for one in self.inputs.get(own, ())
+        ]  # fmt: skip
+        inputs = {"dataset_inputs": datasets, "model_inputs": [{"model_id": one} for one in self.used.get(own, ())]}
+        outputs = {"model_outputs": [{"model_id": one, "step": 0} for one in self.made.get(own, ())]}
+        return {
+            "info": info,
+            "data": {k: v for k, v in lists.items() if v},
+            "inputs": {k: v for k, v in inputs.items() if v},
+            "outputs": {k: v for k, v in outputs.items() if v},
+        }
 
     def _latest(self, run: str) -> list[dict[str, Any]]:
         newest: dict[str, dict[str, Any]] = {}
@@ -194,7 +299,14 @@ class Replay:
             _meta(root / "models" / row["name"] / f"version-{row['version']}", name=row["name"],
                   version=row["version"], creation_timestamp=row["creation_time"], user_id="null",
                   last_updated_timestamp=row["last_updated_time"], current_stage=row["current_stage"],
-                  status=row["status"], run_id=row["run_id"])  # fmt: skip
+                  status=row["status"], run_id=row["run_id"], source=row["source"])  # fmt: skip
+            for key, value in self.version_tags.get((row["name"], str(row["version"])), {}).items():
+                _write(root / "models" / row["name"] / f"version-{row['version']}" / "tags" / key, value)
+        for model, (experiment, run) in self.logged.items():
+            _meta(root / experiment / "models" / model, model_id=model, source_run_id=run)
+        for file, data in self.files.items():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).write_bytes(data)
 
     def _write_run(self, experiment: Path, run: str, row: dict[str, Any]) -> None:
         place = experiment / run
@@ -210,9 +322,17 @@ class Replay:
             for pair in rows:
                 if pair["run_uuid"] == run:
                     _write(place / folder / pair["key"], pair["value"])
-        if digest := self.datasets.get(run):
-            _meta(place / "inputs" / "0cc175b9c0f1b6a831c399e269772661", source_type="DATASET", source_id="d1")
-            _meta(experiment / "datasets" / "d1", name="claims-train", digest=digest)
+        for number, one in enumerate(self.inputs.get(run, ())):
+            key = hashlib.md5(f"{one['name']}{one['digest']}".encode(), usedforsecurity=False).hexdigest()
+            tags = f"\n  mlflow.data.context: {one['context']}" if one["context"] else "{}"
+            _meta(place / "inputs" / f"{number:032x}", source_type="DATASET", source_id=key, tags=tags)
+            quoted = {name: f"'{one[name]}'" for name in ("source", "profile")}
+            _meta(experiment / "datasets" / key, name=one["name"], digest=f"'{one['digest']}'",
+                  source_type=one["source_type"], **quoted)  # fmt: skip
+        for model in self.used.get(run, ()):
+            _meta(place / "inputs" / f"9{model[2:33]}", source_type="MODEL", source_id=model, tags="{}")
+        for model in self.made.get(run, ()):
+            _meta(place / "outputs" / model, source_type="RUN_OUTPUT", source_id=model, tags="{}")
 
 
 class Running:
@@ -222,7 +342,7 @@ class Running:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                self._send(parts.path, {key: values[-1] for key, values in parse_qs(parts.query).items()})
+                self._send(parts.path, asked_of(parts.path, parse_qsl(parts.query)))
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -230,9 +350,9 @@ class Running:
 
             def _send(self, path: str, asked: dict[str, Any]) -> None:
                 status, told = replay.answer(path, asked)
-                body = told.encode() if isinstance(told, str) else json.dumps(told).encode()
+                body, kind = encoded(told)
                 self.send_response(status)
-                self.send_header("Content-Type", "text/html" if isinstance(told, str) else "application/json")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -252,6 +372,21 @@ class Running:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def asked_of(path: str, query: list[tuple[str, str]]) -> dict[str, Any]:
+    """The query as the server reads it: many runs where it allows them."""
+    asked: dict[str, Any] = dict(query)
+    if path.endswith("-bulk"):
+        asked["run_id"] = [value for key, value in query if key == "run_id"]
+    return asked
+
+
+def encoded(told: Any) -> tuple[bytes, str]:
+    """The body and its type: a page, a file, or JSON."""
+    if isinstance(told, bytes):
+        return told, "application/octet-stream"
+    return (told.encode(), "text/html") if isinstance(told, str) else (json.dumps(told).encode(), "application/json")
 
 
 def _metric(row: dict[str, Any], key: bool) -> dict[str, Any]:

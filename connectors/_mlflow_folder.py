@@ -1,4 +1,4 @@
-"""The two offline forms of MLflow: the sqlite database of a server, and the mlruns folder of the file store."""
+"""The mlruns folder of MLflow's file store."""
 
 from __future__ import annotations
 
@@ -6,13 +6,28 @@ import contextlib
 import json
 import os
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from connectors import _sqlite
-from connectors._mlflow_objects import PROMPT, REMOVED, Model, Point, Run, Version, number, whole
+from connectors._mlflow_environment import MODEL_FILES
+from connectors._mlflow_objects import (
+    CONTEXT,
+    PROMPT,
+    REMOVED,
+    Dataset,
+    Logged,
+    Model,
+    Point,
+    Run,
+    Version,
+    fits,
+    input_of,
+    logged_in,
+    model_paths,
+    number,
+    whole,
+)
 from tandem.connect import SourceRefused
 
 _STATUS = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
@@ -20,107 +35,6 @@ _SMALL = 1_000_000
 """Bytes of a meta file, a parameter or a tag; MLflow's own limits lie far below."""
 _LINE = 10_000
 _NO_EXPERIMENT_ID = re.compile(r"\D")
-
-
-class Database(_sqlite.Database):
-    """A server's sqlite file, opened for reading only; nothing in it is executed."""
-
-    def holds_runs(self) -> bool:
-        """Whether this is a tracking database."""
-        return {"run_uuid", "experiment_id"} <= self.has("runs") and "run_uuid" in self.has("metrics")
-
-    def models(self) -> list[Model]:
-        """Registered models with their aliases."""
-        aliases: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in self.rows("registered_model_aliases", ("name", "alias", "version")):
-            aliases[_text(row["name"])][_text(row["alias"])] = _text(row["version"])
-        names = {_text(row["name"]) for row in self.rows("registered_models", ("name",))} - self._prompts()
-        return [Model(name, aliases[name]) for name in sorted(names)]
-
-    def versions(self) -> list[Version]:
-        """Versions of registered models, deleted ones left out."""
-        columns = ("name", "version", "creation_time", "last_updated_time", "current_stage", "status", "run_id",
-                   "user_id")  # fmt: skip
-        prompts = self._prompts()
-        return [
-            Version(
-                model=_text(row["name"]),
-                version=_text(row["version"]),
-                created=whole(row["creation_time"]),
-                updated=whole(row["last_updated_time"]),
-                stage=_text(row["current_stage"]),
-                status=_text(row["status"]),
-                run=_text(row["run_id"]),
-                user=_text(row["user_id"]),
-            )
-            for row in self.rows("model_versions", columns)
-            if row["current_stage"] != REMOVED and _text(row["name"]) not in prompts
-        ]
-
-    def runs(self) -> list[Run]:
-        """Runs of experiments that are not deleted, oldest first."""
-        experiments = {
-            row["experiment_id"]: _text(row["name"])
-            for row in self.rows("experiments", ("experiment_id", "name", "lifecycle_stage"))
-            if row["lifecycle_stage"] != "deleted"
-        }
-        params, tags = self._pairs("params"), self._pairs("tags")
-        datasets = self._datasets()
-        columns = ("run_uuid", "name", "status", "start_time", "end_time", "user_id", "lifecycle_stage",
-                   "experiment_id")  # fmt: skip
-        runs = [
-            Run(
-                id=_text(row["run_uuid"]),
-                experiment_id=_text(row["experiment_id"]),
-                experiment=experiments[row["experiment_id"]],
-                name=_text(row["name"]),
-                status=_text(row["status"]),
-                start=whole(row["start_time"]),
-                end=whole(row["end_time"]),
-                user=_text(row["user_id"]),
-                params=params.get(_text(row["run_uuid"]), {}),
-                tags=tags.get(_text(row["run_uuid"]), {}),
-                datasets=tuple(sorted(datasets.get(_text(row["run_uuid"]), ()))),
-            )
-            for row in self.rows("runs", columns)
-            if row["lifecycle_stage"] != "deleted" and row["experiment_id"] in experiments
-        ]
-        return sorted(runs, key=lambda run: (run.start or 0, run.id))
-
-    def points(self, runs: Sequence[Run], at_most: int) -> Mapping[str, list[Point]]:
-        """The metric histories of these runs, by run, one point more than `at_most` of each metric."""
-        found: dict[str, list[Point]] = defaultdict(list)
-        seen: Counter[tuple[str, str]] = Counter()
-        columns = ("run_uuid", "key", "value", "timestamp", "step", "is_nan")
-        for row in self.rows("metrics", columns, {"run_uuid": [run.id for run in runs]}):
-            seen[row["run_uuid"], row["key"]] += 1
-            if seen[row["run_uuid"], row["key"]] > at_most + 1:
-                continue
-            value = None if row["is_nan"] else number(row["value"])
-            point = Point(_text(row["key"]), value, whole(row["timestamp"]) or 0, whole(row["step"]) or 0)
-            found[_text(row["run_uuid"])].append(point)
-        return found
-
-    def _prompts(self) -> set[str]:
-        rows = self.rows("registered_model_tags", ("name", "key"), {"key": [PROMPT]})
-        return {_text(row["name"]) for row in rows}
-
-    def _pairs(self, table: str) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in self.rows(table, ("run_uuid", "key", "value")):
-            found[_text(row["run_uuid"])][_text(row["key"])] = _text(row["value"])
-        return found
-
-    def _datasets(self) -> dict[str, set[str]]:
-        digests = {
-            row["dataset_uuid"]: _text(row["digest"]) for row in self.rows("datasets", ("dataset_uuid", "digest"))
-        }
-        found: dict[str, set[str]] = defaultdict(set)
-        columns = ("source_type", "source_id", "destination_type", "destination_id")
-        for row in self.rows("inputs", columns, {"source_type": ["DATASET"]}):
-            if row["destination_type"] == "RUN" and row["source_id"] in digests:
-                found[_text(row["destination_id"])].add(digests[row["source_id"]])
-        return found
 
 
 class Folder:
@@ -157,9 +71,42 @@ class Folder:
                         status=meta.get("status", ""),
                         run=meta.get("run_id", ""),
                         user=meta.get("user_id", ""),
+                        tags={key: _small(path) for key, path in _files(place / "tags")},
+                        logged=meta.get("model_id") or logged_in(meta.get("source", "")),
                     )
                 )
         return found
+
+    def logged(self, ids: Sequence[str]) -> list[Logged]:
+        """The logged models with these ids."""
+        wanted = set(ids)
+        return [
+            Logged(place.name, meta.get("source_run_id", ""), meta.get("artifact_location", ""))
+            for experiment in _folders(self._path)
+            for place in _folders(experiment / "models")
+            if place.name in wanted and (meta := _meta(place))
+        ]
+
+    def artifacts(self, run: Run, wanted: Sequence[str], most: int) -> Iterator[tuple[str, bytes | None]]:
+        """The artifacts of a run that are wanted, by path; None for one that is larger than `most` bytes."""
+        place = self._path / run.experiment_id / run.id / "artifacts"
+        for name, path in _files(place) if self._holds(place) else ():
+            if fits(name, wanted):
+                data = _bytes(path, most + 1)
+                yield name, data if len(data) <= most else None
+
+    def model_files(self, run: Run, logged: Sequence[Logged]) -> Mapping[str, str]:
+        """The texts that describe the model of a run, by name."""
+        places = [self._path / run.experiment_id / "models" / one.id / "artifacts" for one in logged]
+        places += [self._path / run.experiment_id / run.id / "artifacts" / path for path in model_paths(run)]
+        for place in places:
+            here = _files(place, depth=0) if self._holds(place) else ()
+            if found := {name: _small(path) for name, path in here if name in MODEL_FILES}:
+                return found
+        return {}
+
+    def _holds(self, place: Path) -> bool:
+        return place.resolve().is_relative_to(self._path.resolve())
 
     def runs(self) -> list[Run]:
         """Runs of experiments that are not deleted, oldest first."""
@@ -207,15 +154,31 @@ class Folder:
             user=meta.get("user_id", ""),
             params={key: _small(path) for key, path in _files(place / "params")},
             tags=tags,
-            datasets=tuple(sorted(self._datasets(place))),
+            datasets=tuple(self._datasets(place)),
+            used=tuple(sorted(meta["source_id"] for meta in self._inputs(place, "MODEL"))),
+            made=tuple(folder.name for folder in _folders(place / "outputs") if folder.name.startswith("m-")),
+            artifacts=meta.get("artifact_uri", ""),
         )
 
-    def _datasets(self, place: Path) -> set[str]:
-        known = place.parent / "datasets"
-        inputs = (_meta(folder) for folder in _folders(place / "inputs"))
-        ids = {meta.get("source_id", "") for meta in inputs if meta.get("source_type") == "DATASET"}
-        digests = (_meta(known / name).get("digest", "") for name in ids if name and "/" not in name and name != "..")
-        return {digest for digest in digests if digest}
+    def _inputs(self, place: Path, kind: str) -> list[dict[str, str]]:
+        """The inputs of a run of one kind, with their tags."""
+        found = []
+        for folder in _folders(place / "inputs"):
+            meta = _meta(folder)
+            name = meta.get("source_id", "")
+            if meta.get("source_type") == kind and name and "/" not in name and name != "..":
+                found.append({**_tags_of(_small(folder / "meta.yaml")), **meta})
+        return found
+
+    def _datasets(self, place: Path) -> Iterator[Dataset]:
+        found = set()
+        for told in self._inputs(place, "DATASET"):
+            meta = _meta(place.parent / "datasets" / told["source_id"])
+            if meta.get("digest"):
+                found.add(input_of(meta.get("name", ""), meta["digest"], told.get(CONTEXT, ""),
+                                   meta.get("source_type", ""), meta.get("source", ""),
+                                   meta.get("profile", "")))  # fmt: skip
+        yield from sorted(found, key=lambda one: (one.name, one.digest, one.context))
 
 
 def mlruns_in(path: Path) -> Path | None:
@@ -237,6 +200,12 @@ def yaml_pairs(text: str) -> dict[str, str]:
         if scalar is not None:
             found[match[1].strip("'\"")] = scalar
     return found
+
+
+def _tags_of(text: str) -> dict[str, str]:
+    """The map below `tags`."""
+    match = re.search(r"^tags:[ \t]*\n((?:[ \t]+.*\n?)+)", text, re.MULTILINE)
+    return yaml_pairs(re.sub(r"^  ", "", match[1], flags=re.MULTILINE)) if match else {}
 
 
 def _scalar(written: str) -> str | None:
@@ -286,9 +255,13 @@ def _meta(folder: Path) -> dict[str, str]:
 
 
 def _small(path: Path) -> str:
+    return _bytes(path, _SMALL).decode("utf-8", "replace")
+
+
+def _bytes(path: Path, most: int) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_SMALL).decode("utf-8", "replace")
+            return file.read(most)
     except OSError:
         raise _unreadable(path) from None
 
@@ -315,7 +288,3 @@ def _files(path: Path, prefix: str = "", depth: int = 20) -> Iterator[tuple[str,
             yield prefix + entry.name, Path(entry.path)
         elif entry.is_dir(follow_symlinks=False) and depth:
             yield from _files(Path(entry.path), f"{prefix}{entry.name}/", depth - 1)
-
-
-def _text(given: object) -> str:
-    return "" if given is None else str(given)
