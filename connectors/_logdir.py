@@ -145,7 +145,7 @@ def is_table(head: bytes) -> bool:
     text = head[:65_536].decode("utf-8", "ignore").removeprefix("\ufeff")
     first, _, rest = text.partition("\n")
     names = _names(first)
-    if "epoch" not in names and "step" not in names:
+    if ("epoch" not in names and "step" not in names) or "_timestamp" in names:  # with times it is a history of W&B
         return False
     cells = _cells(rest.partition("\n")[0].rstrip("\r"))
     return len(names) > 1 and len(cells) == len(names) and all(_is_number(cell) for cell in cells)

@@ -24,7 +24,7 @@ def pages_of_log(item: Item, telling: Telling, packages: str) -> Iterator[Page]:
             assert log.run is not None
             names |= {name for row in batch for name, _ in row.values}
             yield Page(list(telling.samples(log.run, batch)))
-            for block, some in blocks(only_wanted(row, telling) for row in batch if row.histograms):
+            for block, some in blocks(only_wanted(row, telling) for row in batch if row.histograms or row.broken):
                 page = telling.histograms(log.run, block, some)
                 if page is not None:
                     yield page

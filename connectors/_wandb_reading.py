@@ -124,7 +124,9 @@ class Reading:
         for rows in self.server.history(run, begin):
             some = taken.before(rows, self.pull.until)
             held += self.telling.samples(run, some)
-            with_histograms += [one for row in some for one in [only_wanted(row, self.telling)] if one.histograms]
+            with_histograms += [
+                one for row in some for one in [only_wanted(row, self.telling)] if one.histograms or one.broken
+            ]
             ready = [row for row in with_histograms if row.step // BLOCK < taken.next // BLOCK]
             with_histograms = with_histograms[len(ready) :]
             yield from self._told(run, ready)

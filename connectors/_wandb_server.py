@@ -102,6 +102,7 @@ class Server:
                 continue
             yield rows
             begin = until
+            width = width if 2 * len(rows) > LINES else 2 * width
 
     def _rows(self, run: str, begin: int, until: int) -> list[Row]:
         asked = {**self._where, "run": run, "minStep": begin, "maxStep": until, "samples": LINES}
