@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from connectors._fields import Raw, Unusable, text_of, time_of
 from tandem import times
 from tandem.connect import Common, Rule
-from tandem.records import DAY, Event, Finding, Outcome, labels_of
+from tandem.records import Event, Finding, Outcome, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "firing": "open",
@@ -24,16 +25,11 @@ STATUS: Mapping[str, Outcome] = {
     "expired": "good",
     "pending": "excluded",
 }
-Raw = Mapping[str, Any]
 
 _OWN = ("__name__", "alertstate")
 """Labels that say how an alert is doing, not which it is."""
 _LITERALS = re.compile(r"(?:[\w :/@%=,-]|\\.)*(?:\|(?:[\w :/@%=,-]|\\.)*)*")
 _SAID = 200
-
-
-class Unusable(ValueError):
-    """An object that cannot be counted; says why."""
 
 
 def named(labels: Mapping[str, str], external: Collection[str] = ()) -> dict[str, str]:
@@ -91,12 +87,12 @@ class Objects:
         labels = _labels(raw)
         if not wanted(self.config, labels):
             return
-        start, end = _time(raw, "startsAt"), _time(raw, "endsAt", 0)
+        start, end = time_of(raw, "startsAt"), time_of(raw, "endsAt", 0)
         if self.until is not None and start >= self.until:
             return
-        updated = _time(raw, "updatedAt", 0)
+        updated = time_of(raw, "updatedAt", 0)
         status = raw.get("status")
-        word = _text(status, "state") if isinstance(status, dict) else _text(raw, "status")
+        word = text_of(status, "state") if isinstance(status, dict) else text_of(raw, "status")
         # The API states for a firing alert when it would expire, always ahead of its last change.
         if word != "resolved" and updated and 0 < end <= updated:
             word = "resolved"
@@ -110,7 +106,7 @@ class Objects:
                 ended=end if over else None,
                 outcome=outcome,
                 title=title_of(labels, raw.get("annotations")),
-                url=_text(raw, "generatorURL"),
+                url=text_of(raw, "generatorURL"),
                 labels=labels_of({**labels, "alertstate": _state(word, status)}),
                 revision=2 * (end if over else max(updated, start)) + 1,
             )
@@ -121,12 +117,12 @@ class Objects:
         if not self.config.silences:
             return
         matchers = [_matcher(one) for one in raw["matchers"]] if isinstance(raw["matchers"], list) else []
-        comment = _text(raw, "comment")
+        comment = text_of(raw, "comment")
         if not _chosen(self.config.maintenance, comment):
             self.remark("silences whose comment `maintenance` does not name are left out")
             return
-        start, end, updated = _time(raw, "startsAt"), _time(raw, "endsAt", 0), _time(raw, "updatedAt", 0)
-        word = _text(_object_of(raw.get("status") or {}), "state")
+        start, end, updated = time_of(raw, "startsAt"), time_of(raw, "endsAt", 0), time_of(raw, "updatedAt", 0)
+        word = text_of(_object_of(raw.get("status") or {}), "state")
         if word == "pending" or (self.until is not None and start >= self.until):
             return
         outcome = self.outcome(word)
@@ -135,13 +131,13 @@ class Objects:
         known = over or (self.until is None and end > start)
         event = Event(
             "maintenance",
-            _text(raw, "id"),
+            text_of(raw, "id"),
             start,
             ended=end if known else None,
             outcome=outcome,
-            actor=_text(raw, "createdBy"),
+            actor=text_of(raw, "createdBy"),
             title=comment,
-            url=_silence_page(self.config.web or self.config.url, _text(raw, "id")),
+            url=_silence_page(self.config.web or self.config.url, text_of(raw, "id")),
             labels=labels_of({**_equal(matchers), "planned_end": None if over or not end else times.text(end)}),
             revision=2 * max(updated, end if over else start) + over,
         )
@@ -190,7 +186,7 @@ def wanted(config: Any, labels: Mapping[str, str]) -> bool:
 def title_of(labels: Mapping[str, str], annotations: Any = None) -> str:
     """What an alert is about: its summary, else its name."""
     said = annotations if isinstance(annotations, dict) else {}
-    return next((_text(said, name) for name in ("summary", "title", "message") if _text(said, name)),
+    return next((text_of(said, name) for name in ("summary", "title", "message") if text_of(said, name)),
                 labels.get("alertname", ""))  # fmt: skip
 
 
@@ -278,7 +274,7 @@ def _equal(matchers: Sequence[Matcher]) -> dict[str, str]:
 def _matcher(raw: Any) -> Matcher:
     told = _object_of(raw)
     return Matcher(
-        _text(told, "name"), _text(told, "value"), told.get("isRegex") is True, told.get("isEqual") is not False
+        text_of(told, "name"), text_of(told, "value"), told.get("isRegex") is True, told.get("isEqual") is not False
     )
 
 
@@ -313,21 +309,3 @@ def _object_of(raw: Any) -> Raw:
     if not isinstance(raw, dict):
         raise Unusable("what is there is no object of Alertmanager")
     return raw
-
-
-def _text(raw: Raw, name: str) -> str:
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""
-
-
-def _time(raw: Raw, name: str, default: int | None = None) -> int:
-    """Epoch seconds; the years 1 and 1970 stand for "absent". Raises Unusable where it is needed and absent."""
-    try:
-        ts = times.iso(_text(raw, name)) if _text(raw, name) else 0
-    except ValueError as error:
-        raise Unusable(f"{name}: {str(error).rstrip('.')}") from None
-    if ts >= 366 * DAY:
-        return ts
-    if default is None:
-        raise Unusable(f"an object has no {name}")
-    return default

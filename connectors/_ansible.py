@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from connectors import _said
-from tandem import times
+from connectors._fields import Raw, count_of, inside, text_of, time_or_none
 from tandem.connect import Item
 from tandem.records import Event, Outcome, labels_of
 
@@ -34,14 +34,11 @@ REPORT = re.compile(r'<testcase\s[^>]*classname="[^"]*\.ya?ml:\d+"[^>]*\sname="\
 """How a test case of Ansible's junit callback begins: the place of its task, then its host."""
 _CASE = re.compile(r"\[([^\]]+)\] (.*?): ")
 _WRITTEN = re.compile(r"-(\d{9,10})\.\d+\.xml")
-_YEAR = 366 * 86400
 _TEXT = 200
 RESULTS = {
     "v2_runner_on_ok": "", "v2_runner_on_failed": "failed", "v2_runner_on_unreachable": "unreachable",
     "v2_runner_on_skipped": "skipped",
 }  # fmt: skip
-
-Raw = Mapping[str, Any]
 
 
 class Said(_said.Said):
@@ -107,21 +104,21 @@ class Run:
     def play(self, raw: Any, said: Said) -> None:
         """A play begins."""
         play = raw if isinstance(raw, dict) else {}
-        start = _time(_of(play, "duration"), "start")
+        start = time_or_none(inside(play, "duration"), "start")
         if start is None:
             said.reject("a play has no time of its beginning; its callback is too old")
             self.plays.append(_Play("", "", "", 0, 0))
             return
-        end = _time(_of(play, "duration"), "end") or start
-        self.plays.append(_Play(_text(play, "name"), _text(play, "id"), _text(play, "path"), start, end))
+        end = time_or_none(inside(play, "duration"), "end") or start
+        self.plays.append(_Play(text_of(play, "name"), text_of(play, "id"), text_of(play, "path"), start, end))
 
     def task(self, raw: Raw, how: str | None = None) -> None:
         """Results of one task on some hosts; `how` where the callback says it apart."""
         if not self.plays:
             return
         play = self.plays[-1]
-        play.end = max(play.end, _time(_of(_of(raw, "task"), "duration"), "end") or 0)
-        for host, result in _of(raw, "hosts").items():
+        play.end = max(play.end, time_or_none(inside(inside(raw, "task"), "duration"), "end") or 0)
+        for host, result in inside(raw, "hosts").items():
             if isinstance(result, dict):
                 self._result(play, host, result, how)
 
@@ -151,15 +148,15 @@ class Run:
         for (host, kind), lapses in self.lapses.items():
             if self.stats is None:
                 continue
-            told = _of(self.stats, host)
-            stood = min(_count(told, "failures" if kind == "failed" else "unreachable"), len(lapses))
+            told = inside(self.stats, host)
+            stood = min(count_of(told, "failures" if kind == "failed" else "unreachable"), len(lapses))
             for play, _ in lapses[len(lapses) - stood :]:
                 (play.counts.failed if kind == "failed" else play.counts.unreachable).add(host)
             self._pass(lapses[: len(lapses) - stood], told)
 
     def _pass(self, lapses: list[tuple[_Play, bool]], told: Raw) -> None:
         """Failures after which a host went on; as in Ansible's recap an ignored one may have changed something."""
-        ignored, rescued = _count(told, "ignored"), _count(told, "rescued")
+        ignored, rescued = count_of(told, "ignored"), count_of(told, "rescued")
         plays = [play for play, _ in lapses]
         for play, changed in lapses:
             if not rescued:
@@ -205,7 +202,7 @@ def _line(run: Run, event: str, document: Raw, said: Said) -> None:
     elif event in RESULTS:
         run.task(document, RESULTS[event])
     elif event == "v2_playbook_on_stats":
-        run.stats = _of(document, "stats")
+        run.stats = inside(document, "stats")
 
 
 def _whole(document: Raw, said: Said) -> Run:
@@ -217,7 +214,7 @@ def _whole(document: Raw, said: Said) -> Run:
         for task in tasks if isinstance(tasks, list) else []:
             if isinstance(task, dict):
                 run.task(task)
-    run.stats = _of(document, "stats")
+    run.stats = inside(document, "stats")
     return run
 
 
@@ -298,27 +295,3 @@ def _seconds(text: str) -> float:
     except ValueError:
         return 0.0
     return value if 0 <= value < 86400 * 30 else 0.0
-
-
-def _of(raw: Raw, name: str) -> Raw:
-    found = raw.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _text(raw: Raw, name: str) -> str:
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""
-
-
-def _count(raw: Raw, name: str) -> int:
-    found = raw.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
-
-
-def _time(raw: Raw, name: str) -> int | None:
-    """Epoch seconds of a time with an offset; the years 1 and 1970 and what is no time are absent."""
-    try:
-        ts = times.iso(_text(raw, name))
-    except ValueError:
-        return None
-    return ts if ts >= _YEAR else None

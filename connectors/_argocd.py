@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from connectors._fields import Raw, Unusable, text_of, time_of
 from connectors._said import Said
 from tandem import times
 from tandem.records import Event, Fact, Outcome, Ratio, Series, labels_of
@@ -35,12 +36,6 @@ _NEAR = 60
 """Seconds between the end of an operation and its entry where old versions do not say when it began."""
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ENDED_BY_HAND = "operation terminated"
-
-Raw = Mapping[str, Any]
-
-
-class Unusable(ValueError):
-    """An object that cannot be counted; says why."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def application_of(raw: Any) -> Application:
     if not isinstance(raw, dict) or not isinstance(raw.get("metadata"), dict):
         raise Unusable("what is there is no application")
     meta, spec, status = raw["metadata"], _dict(raw.get("spec")), _dict(raw.get("status"))
-    if not _text(meta, "name"):
+    if not text_of(meta, "name"):
         raise Unusable("an application has no name")
     aim = _dict(spec.get("destination"))
     rows = [_entry(_dict(one)) for one in _list(status.get("history"))]
@@ -107,30 +102,30 @@ def application_of(raw: Any) -> Application:
     images = tuple(one for one in _list(_dict(status.get("summary")).get("images")) if isinstance(one, str))
     operation = status.get("operationState")
     return Application(
-        _text(meta, "uid"), _text(meta, "name"), _text(meta, "namespace"), _text(spec, "project"),
-        _text(aim, "namespace"), _text(aim, "name") or _text(aim, "server"),
-        _text(_dict(status.get("sync")), "status") or "Unknown", images, history,
+        text_of(meta, "uid"), text_of(meta, "name"), text_of(meta, "namespace"), text_of(spec, "project"),
+        text_of(aim, "namespace"), text_of(aim, "name") or text_of(aim, "server"),
+        text_of(_dict(status.get("sync")), "status") or "Unknown", images, history,
         _operation(operation, history) if isinstance(operation, dict) else None,
     )  # fmt: skip
 
 
 def _entry(raw: Raw) -> Sync:
     """A successful sync of the history."""
-    ended, began = _time(raw, "deployedAt"), _time(raw, "deployStartedAt")
+    ended, began = time_of(raw, "deployedAt", 0), time_of(raw, "deployStartedAt", 0)
     if not ended:
         raise Unusable("an entry of the history has no deployedAt")
     by, number = _dict(raw.get("initiatedBy")), raw.get("id")
     revisions = _revisions(raw)
     return Sync(
         number if isinstance(number, int) else 0, began or ended, ended, "Succeeded", revisions,
-        _content(revisions, raw), bool(began), _text(by, "username"), by.get("automated") is True,
+        _content(revisions, raw), bool(began), text_of(by, "username"), by.get("automated") is True,
     )  # fmt: skip
 
 
 def _operation(raw: Raw, history: Sequence[Sync]) -> Sync | None:
     """The last operation; None for one that changed nothing, or that the history tells already."""
     asked = _dict(_dict(raw.get("operation")).get("sync"))
-    began, ended, word = _time(raw, "startedAt"), _time(raw, "finishedAt"), _text(raw, "phase")
+    began, ended, word = time_of(raw, "startedAt", 0), time_of(raw, "finishedAt", 0), text_of(raw, "phase")
     if asked.get("dryRun") is True or not began or not word:
         return None
     result = _dict(raw.get("syncResult"))
@@ -139,12 +134,12 @@ def _operation(raw: Raw, history: Sequence[Sync]) -> Sync | None:
     if word == "Succeeded" and any(_tells(one, began, ended, revisions) for one in history):
         return None
     by = _dict(_dict(raw.get("operation")).get("initiatedBy"))
-    message = _text(raw, "message")
+    message = text_of(raw, "message")
     if word in ("Failed", "Error") and message.lower().startswith(_ENDED_BY_HAND):
         word = "terminated"
     retries = raw.get("retryCount")
     return Sync(
-        -1, began, ended, word, revisions, _content(revisions, told), True, _text(by, "username"),
+        -1, began, ended, word, revisions, _content(revisions, told), True, text_of(by, "username"),
         by.get("automated") is True, retries if isinstance(retries, int) else 0, message,
         partial=bool(asked.get("resources")),
     )  # fmt: skip
@@ -159,7 +154,7 @@ def _tells(entry: Sync, began: int, ended: int, revisions: tuple[str, ...]) -> b
 def _revisions(raw: Raw) -> tuple[str, ...]:
     """The revision, or those of an application of several sources."""
     many = [one for one in _list(raw.get("revisions")) if isinstance(one, str) and one]
-    return tuple(many) if many else tuple(filter(None, [_text(raw, "revision")]))
+    return tuple(many) if many else tuple(filter(None, [text_of(raw, "revision")]))
 
 
 def _content(revisions: Sequence[str], raw: Raw) -> str:
@@ -264,25 +259,9 @@ def _image(images: Sequence[str]) -> tuple[str, str]:
     return (tag if tag != "latest" else ""), digest
 
 
-def _time(raw: Raw, name: str) -> int:
-    """Epoch seconds; 0 where there is none."""
-    if not _text(raw, name):
-        return 0
-    try:
-        found = times.iso(_text(raw, name))
-    except ValueError as error:
-        raise Unusable(f"{name}: {str(error).rstrip('.')}") from None
-    return found if found > 366 * 86400 else 0
-
-
 def _dict(raw: Any) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
 def _list(raw: Any) -> list[Any]:
     return raw if isinstance(raw, list) else []
-
-
-def _text(raw: Raw, name: str) -> str:
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connectors._ansible import Counts, Raw, Said, playbook
-from tandem import times
+from connectors._ansible import Counts, Said, playbook
+from connectors._fields import Raw, count_of, time_or_none
 from tandem.records import Event, labels_of
-
-_YEAR = 366 * 86400
 
 
 def job_event(raw: Raw, config: Any, said: Said, summaries: Sequence[Raw] | None = None) -> Event | None:
     """One job; None for what is none. `summaries` are those of its hosts, None where they were not asked for."""
-    number, created = raw.get("id"), time_of(raw, "created")
+    number, created = raw.get("id"), time_or_none(raw, "created")
     if isinstance(number, bool) or not isinstance(number, int) or number < 1 or created is None:
         said.reject("a job has no id or no time of its creation")
         return None
@@ -23,7 +21,7 @@ def job_event(raw: Raw, config: Any, said: Said, summaries: Sequence[Raw] | None
         return None
     status = str(raw.get("status") or "")
     outcome = said.outcome(status)
-    started, finished = time_of(raw, "started"), time_of(raw, "finished")
+    started, finished = time_or_none(raw, "started"), time_or_none(raw, "finished")
     counts = _counts(summaries) if summaries is not None else None
     name = str(raw.get("name") or "")
     told = {
@@ -47,13 +45,13 @@ def _counts(summaries: Sequence[Raw]) -> Counts:
     for raw in summaries:
         host = str(raw.get("host_name") or raw.get("host") or raw.get("id"))
         counts.hosts.add(host)
-        if _number(raw, "failures"):
+        if count_of(raw, "failures"):
             counts.failed.add(host)
-        if _number(raw, "dark"):
+        if count_of(raw, "dark"):
             counts.unreachable.add(host)
-        counts.changed += _number(raw, "changed")
-        counts.ignored += _number(raw, "ignored")
-        counts.rescued += _number(raw, "rescued")
+        counts.changed += count_of(raw, "changed")
+        counts.ignored += count_of(raw, "ignored")
+        counts.rescued += count_of(raw, "rescued")
     return counts
 
 
@@ -69,17 +67,3 @@ def _named(raw: Raw, *names: str, key: str = "name") -> str:
         if isinstance(one, Mapping) and isinstance(one.get(key), str):
             return str(one[key])
     return ""
-
-
-def _number(raw: Raw, name: str) -> int:
-    found = raw.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
-
-
-def time_of(raw: Raw, name: str) -> int | None:
-    """Epoch seconds; the years 1 and 1970 and what is no time are absent."""
-    try:
-        ts = times.iso(str(raw.get(name) or ""))
-    except ValueError:
-        return None
-    return ts if ts >= _YEAR else None

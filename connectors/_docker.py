@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from connectors._fields import Raw, Unusable, text_of
 from connectors._said import Said
 from tandem import times
 from tandem.records import Event, Fact, Outcome, Ratio, Series, labels_of
@@ -54,12 +55,6 @@ _CAUSES = {
     "started": "was started again by somebody; why it had ended is lost",
     "asked": "was restarted as asked",
 }
-
-Raw = Mapping[str, Any]
-
-
-class Unusable(ValueError):
-    """An object that cannot be counted; says why."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +129,11 @@ def listed(raw: Raw) -> Container:
     """A row of /containers/json; when it began and ended is not in it."""
     names = [name for name in raw.get("Names") or () if isinstance(name, str)]
     own = min(names, key=lambda name: (name.count("/"), len(name)), default="")
-    status, state = _text(raw, "Status"), _text(raw, "State")
+    status, state = text_of(raw, "Status"), text_of(raw, "State")
     health, code = _HEALTH.search(status), _EXITED.search(status)
     created = raw.get("Created")
     return Container(
-        _id(raw), own.lstrip("/"), _text(raw, "Image"), _text(raw, "ImageID"), state, health[1] if health else "",
+        _id(raw), own.lstrip("/"), text_of(raw, "Image"), text_of(raw, "ImageID"), state, health[1] if health else "",
         created * SECOND if isinstance(created, int) and created > _YEAR else 0,
         int(code[1]) if code and state == "exited" else None, given=_given(raw.get("Labels")),
     )  # fmt: skip
@@ -148,18 +143,18 @@ def inspected(raw: Raw) -> Container:
     """The answer of /containers/ID/json."""
     state, config, host = _object(raw, "State"), _object(raw, "Config"), raw.get("HostConfig") or {}
     told = state.get("Health")
-    health = _text(told, "Status") if isinstance(told, dict) else ""
+    health = text_of(told, "Status") if isinstance(told, dict) else ""
     restarts, policy = raw.get("RestartCount"), host.get("RestartPolicy") if isinstance(host, dict) else None
-    word, code = _text(state, "Status"), state.get("ExitCode")
+    word, code = text_of(state, "Status"), state.get("ExitCode")
     if not word:
         raise Unusable("a container has no State.Status")
     return Container(
-        _id(raw), _text(raw, "Name").lstrip("/"), _text(config, "Image"), _text(raw, "Image"), word,
+        _id(raw), text_of(raw, "Name").lstrip("/"), text_of(config, "Image"), text_of(raw, "Image"), word,
         health if health != "none" else "", nanos(raw.get("Created")),
         code if word in _ENDED and isinstance(code, int) else None, state.get("OOMKilled") is True,
         nanos(state.get("StartedAt")), nanos(state.get("FinishedAt")),
         restarts if isinstance(restarts, int) else 0,
-        _text(policy, "Name") if isinstance(policy, dict) else "", _given(config.get("Labels")),
+        text_of(policy, "Name") if isinstance(policy, dict) else "", _given(config.get("Labels")),
     )  # fmt: skip
 
 
@@ -190,11 +185,11 @@ def told(raw: Any) -> Told | None:
         raise Unusable("an event has no time")
     nano = raw["timeNano"] if isinstance(raw.get("timeNano"), int) else raw["time"] * SECOND
     actor = raw.get("Actor")
-    action, _, value = (_text(raw, "Action") or _text(raw, "status")).partition(": ")
-    if _text(raw, "Type") != "container" or action not in _TOLD or not isinstance(actor, dict):
+    action, _, value = (text_of(raw, "Action") or text_of(raw, "status")).partition(": ")
+    if text_of(raw, "Type") != "container" or action not in _TOLD or not isinstance(actor, dict):
         return None
     given = _given(actor.get("Attributes"))
-    return Told(nano, _text(actor, "ID")[:12], action, value, given)
+    return Told(nano, text_of(actor, "ID")[:12], action, value, given)
 
 
 @dataclass(frozen=True)
@@ -389,12 +384,7 @@ def _object(raw: Raw, name: str) -> Raw:
 
 
 def _id(raw: Raw) -> str:
-    found = _text(raw, "Id")[:12]
+    found = text_of(raw, "Id")[:12]
     if not found:
         raise Unusable("a container has no Id")
     return found
-
-
-def _text(raw: Raw, name: str) -> str:
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""

@@ -75,6 +75,15 @@ def time_of(raw: Raw, name: str, default: int | None = None) -> int:
     return default
 
 
+def time_or_none(raw: Raw, name: str) -> int | None:
+    """Epoch seconds of a time with an offset; the years 1 and 1970 and what is no time are "absent"."""
+    try:
+        ts = times.iso(text_of(raw, name))
+    except ValueError:
+        return None
+    return ts if ts >= YEAR else None
+
+
 def moment(said: str, zone: str | None) -> int:
     """Epoch seconds of ISO 8601, in `zone` where it has no offset.
 
@@ -100,6 +109,12 @@ def millis_of(raw: Raw, name: str) -> int | None:
     if isinstance(found, bool) or not isinstance(found, int) or not YEAR * 1000 <= found < FAR * 1000:
         return None
     return found // 1000
+
+
+def count_of(raw: Raw, name: str) -> int:
+    """A count, 0 where there is none."""
+    found = raw.get(name)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
 
 
 def finite(value: Any) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tandem import times
+from connectors._fields import Raw, Unusable, text_of, time_of
 from tandem.records import Event, Finding, Outcome, labels_of
 
 STATUS: Mapping[str, Outcome] = {
@@ -54,12 +54,6 @@ _EXPORT = {
 }
 _EXPORT_NEEDS = ("databaseId", "attempt", "conclusion", "createdAt")
 _LISTS = ("workflow_runs", "deployments", "releases", "statuses")
-
-Raw = Mapping[str, Any]
-
-
-class Unusable(ValueError):
-    """An object that cannot be counted; says why."""
 
 
 @dataclass
@@ -106,7 +100,7 @@ class Objects:
         elif "run_attempt" in raw:
             self.run(raw)
         elif "deployment_url" in raw:
-            self.status(_text(raw, "deployment_url").rpartition("/")[2], raw, complete=True)
+            self.status(text_of(raw, "deployment_url").rpartition("/")[2], raw, complete=True)
         elif "statuses_url" in raw and "sha" in raw:
             self.deployment(raw, raw.get("statuses"))
         elif "tag_name" in raw:
@@ -134,16 +128,16 @@ class Objects:
 
     def run(self, raw: Raw, *, reduced: bool = False) -> Event | None:
         """One attempt of a workflow run; None where the configuration leaves it out."""
-        name, branch = _text(raw, "name"), _text(raw, "head_branch")
-        workflow = (name, _text(raw, "path").partition("@")[0].rpartition("/")[2])
+        name, branch = text_of(raw, "name"), text_of(raw, "head_branch")
+        workflow = (name, text_of(raw, "path").partition("@")[0].rpartition("/")[2])
         if not self._ours(raw) or not _chosen(self.config.workflows, *workflow):
             return None
         if not _chosen(self.config.branches, branch):
             return None
-        created, updated = _time(raw, "created_at"), _time(raw, "updated_at", 0)
-        started = _time(raw, "run_started_at", 0)
-        completed = _text(raw, "status") == "completed" and bool(_text(raw, "conclusion"))
-        word = _text(raw, "conclusion") if completed else _text(raw, "status")
+        created, updated = time_of(raw, "created_at"), time_of(raw, "updated_at", 0)
+        started = time_of(raw, "run_started_at", 0)
+        completed = text_of(raw, "status") == "completed" and bool(text_of(raw, "conclusion"))
+        word = text_of(raw, "conclusion") if completed else text_of(raw, "status")
         event = Event(
             "build",
             _id(raw),
@@ -154,18 +148,18 @@ class Objects:
             ended=updated if completed and updated >= max(started, created) else None,
             outcome=self._outcome(word),
             attempt=_count(raw, "run_attempt"),
-            commit=_text(raw, "head_sha"),
-            trigger=_text(raw, "event"),
+            commit=text_of(raw, "head_sha"),
+            trigger=text_of(raw, "event"),
             actor=_login(raw, "triggering_actor") or _login(raw, "actor"),
-            title=_text(raw, "display_title"),
-            url=_text(raw, "html_url"),
+            title=text_of(raw, "display_title"),
+            url=text_of(raw, "html_url"),
             labels=labels_of(
                 {
                     "repository": _repository(raw) or self.config.repository,
                     "workflow": name,
                     "branch": branch,
-                    "event": _text(raw, "event"),
-                    "conclusion": _text(raw, "conclusion"),
+                    "event": text_of(raw, "event"),
+                    "conclusion": text_of(raw, "conclusion"),
                 }
             ),
             revision=max(0, 2 * updated - reduced),
@@ -179,7 +173,11 @@ class Objects:
         if not raw.get("published_at"):
             self.remark("draft releases are not counted")
             return
-        published, tag, target = _time(raw, "published_at"), _text(raw, "tag_name"), _text(raw, "target_commitish")
+        published, tag, target = (
+            time_of(raw, "published_at"),
+            text_of(raw, "tag_name"),
+            text_of(raw, "target_commitish"),
+        )
         self._keep(
             Event(
                 "release",
@@ -188,8 +186,8 @@ class Objects:
                 version=tag,
                 commit=target if _SHA.fullmatch(target) else "",
                 actor=_login(raw, "author"),
-                title=_text(raw, "name") or tag,
-                url=_text(raw, "html_url"),
+                title=text_of(raw, "name") or tag,
+                url=text_of(raw, "html_url"),
                 labels=labels_of(
                     {
                         "repository": _repository(raw) or self.config.repository,
@@ -197,7 +195,7 @@ class Objects:
                         "prerelease": "true" if raw.get("prerelease") is True else None,
                     }
                 ),
-                revision=2 * _time(raw, "updated_at", published),
+                revision=2 * time_of(raw, "updated_at", published),
             )
         )
 
@@ -206,9 +204,9 @@ class Objects:
         raw = _object_of(raw)
         if not self.config.deployments or not self._ours(raw):
             return
-        _time(raw, "created_at")
+        time_of(raw, "created_at")
         known = self._deployments.setdefault(_id(raw), _Deployment())
-        if not known.raw or _time(raw, "updated_at", 0) >= _time(known.raw, "updated_at", 0):
+        if not known.raw or time_of(raw, "updated_at", 0) >= time_of(known.raw, "updated_at", 0):
             known.raw = raw
         if isinstance(statuses, list):
             known.complete = True
@@ -220,11 +218,11 @@ class Objects:
         raw = _object_of(raw)
         if not self.config.deployments or not self._ours(raw):
             return
-        _time(raw, "created_at")
+        time_of(raw, "created_at")
         known = self._deployments.setdefault(deployment, _Deployment())
         known.complete = known.complete or complete
         known.statuses[_id(raw)] = raw
-        self._outcome(_text(raw, "state"))
+        self._outcome(text_of(raw, "state"))
 
     def events(self, until: int = FOREVER) -> list[Event]:
         """The events as they stood just before `until` (epoch seconds), oldest first."""
@@ -232,17 +230,17 @@ class Objects:
         for key, deployment in self._deployments.items():
             if not deployment.raw:
                 self.reject("a status belongs to a deployment that is not in the same file or folder")
-            elif _time(deployment.raw, "created_at") < until:
+            elif time_of(deployment.raw, "created_at") < until:
                 found += self._deployed(key, deployment, until)
         return sorted(found, key=lambda event: (event.ts, event.kind, event.key, event.attempt))
 
     def _deployed(self, key: str, deployment: _Deployment, until: int) -> Iterator[Event]:
         raw = deployment.raw
         history = sorted(
-            (status for status in deployment.statuses.values() if _time(status, "created_at") < until),
-            key=lambda status: (_time(status, "created_at"), int(_id(status))),
+            (status for status in deployment.statuses.values() if time_of(status, "created_at") < until),
+            key=lambda status: (time_of(status, "created_at"), int(_id(status))),
         )
-        outcomes = [self._meaning(_text(status, "state")) or "excluded" for status in history]
+        outcomes = [self._meaning(text_of(status, "state")) or "excluded" for status in history]
         # The first result decides: GitHub appends "inactive" to a good deployment when the next one is made.
         deciding = next((s for s, o in zip(history, outcomes, strict=True) if o in ("good", "bad")), None)
         if deciding is None and outcomes and outcomes[-1] == "excluded" and not deployment.complete:
@@ -251,33 +249,33 @@ class Objects:
         if not history and not deployment.complete:
             self.remark("a deployment came without its statuses; it counts once they are known")
         last = deciding or (history[-1] if history else None)
-        outcome = self._meaning(_text(last, "state")) or "excluded" if last else "open"
-        ended = _time(last, "created_at") if last and outcome != "open" else None
-        started = next((_time(s, "created_at") for s in history if _text(s, "state") == "in_progress"), None)
+        outcome = self._meaning(text_of(last, "state")) or "excluded" if last else "open"
+        ended = time_of(last, "created_at") if last and outcome != "open" else None
+        started = next((time_of(s, "created_at") for s in history if text_of(s, "state") == "in_progress"), None)
         # Any result beats "open", the first result beats a later one, and a whole history beats a part of it.
-        revision = 2 * (_DECIDED - (ended or 0)) if deciding else 2 * _time(last or raw, "created_at")
-        environment, ref = _text(raw, "environment"), _text(raw, "ref")
+        revision = 2 * (_DECIDED - (ended or 0)) if deciding else 2 * time_of(last or raw, "created_at")
+        environment, ref = text_of(raw, "environment"), text_of(raw, "ref")
         yield Event(
             "deployment",
             key,
-            _time(raw, "created_at"),
+            time_of(raw, "created_at"),
             started=started if started is not None and started <= (ended or FOREVER) else None,
             ended=ended,
             outcome=outcome,
             environment=environment,
             version=ref,
-            commit=_text(raw, "sha"),
-            trigger=_text(raw, "task"),
+            commit=text_of(raw, "sha"),
+            trigger=text_of(raw, "task"),
             actor=_login(raw, "creator"),
-            title=_text(raw, "description") or f"{ref} to {environment}",
+            title=text_of(raw, "description") or f"{ref} to {environment}",
             url=_link(last or {}),
             labels=labels_of(
                 {
                     "repository": _repository(raw) or self.config.repository,
                     "environment": environment,
                     "ref": ref,
-                    "task": _text(raw, "task"),
-                    "conclusion": _text(last, "state") if last and outcome != "open" else None,
+                    "task": text_of(raw, "task"),
+                    "conclusion": text_of(last, "state") if last and outcome != "open" else None,
                 }
             ),
             revision=revision - (not deployment.complete),
@@ -376,10 +374,10 @@ def _within(raw: Any, repository: Any) -> Raw:
 def _repository(raw: Raw) -> str:
     """What the object states or its addresses hold, "owner/name"; empty where neither does."""
     stated = raw.get("repository")
-    if isinstance(stated, dict) and _text(stated, "full_name"):
-        return _text(stated, "full_name")
+    if isinstance(stated, dict) and text_of(stated, "full_name"):
+        return text_of(stated, "full_name")
     for name in ("url", "repository_url", "html_url"):
-        found = _API.search(_text(raw, name)) or _PAGE.match(_text(raw, name))
+        found = _API.search(text_of(raw, name)) or _PAGE.match(text_of(raw, name))
         if found:
             return found[1]
     return ""
@@ -409,28 +407,10 @@ def _count(raw: Raw, name: str) -> int:
     return found
 
 
-def _text(raw: Raw, name: str) -> str:
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""
-
-
 def _login(raw: Raw, name: str) -> str:
     found = raw.get(name)
-    return _text(found, "login") if isinstance(found, dict) else ""
+    return text_of(found, "login") if isinstance(found, dict) else ""
 
 
 def _link(status: Raw) -> str:
-    return next((link for name in ("log_url", "target_url") if (link := _text(status, name))), "")
-
-
-def _time(raw: Raw, name: str, default: int | None = None) -> int:
-    """Epoch seconds; the years 1 and 1970 stand for "absent". Raises Unusable where it is needed and absent."""
-    try:
-        ts = times.iso(_text(raw, name)) if _text(raw, name) else 0
-    except ValueError as error:
-        raise Unusable(f"{name}: {str(error).rstrip('.')}") from None
-    if ts >= 366 * 86400:
-        return ts
-    if default is None:
-        raise Unusable(f"an object has no {name}")
-    return default
+    return next((link for name in ("log_url", "target_url") if (link := text_of(status, name))), "")

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from connectors._fields import Raw, Unusable, text_of
 from tandem.records import Event, Fact, Finding, Outcome, Page, Ratio, Series, Slice, bucket_of, labels_of
 
 STATUS: Mapping[str, Outcome] = {
@@ -30,11 +31,6 @@ _FAILED = frozenset({"FAILED", "REGRESSION"})
 _STAGE_FAILED = frozenset({"FAILED", "FAILURE", "UNSTABLE", "ABORTED"})
 _BRANCH = re.compile(r"^(?:refs/(?:heads|remotes|tags)/)?(?:origin/)?")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-Raw = Mapping[str, Any]
-
-
-class Unusable(ValueError):
-    """An object that cannot be counted; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,12 +292,6 @@ def number_of(raw: Raw) -> int:
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise Unusable("a build has no number")
     return found
-
-
-def text_of(raw: Raw, name: str) -> str:
-    """A text, "" where there is none."""
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""
 
 
 def _millis(raw: Raw, name: str) -> int:

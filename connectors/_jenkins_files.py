@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 from xml.etree.ElementTree import Element
 
+from connectors._fields import Unusable
 from connectors._files import CAP, xml
-from connectors._jenkins import Builds, Job, Tests, Unusable, cases_of
+from connectors._jenkins import Builds, Job, Tests, cases_of
 from tandem import times
 from tandem.connect import Item
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from connectors._fields import Raw, Unusable, text_of
 from connectors._said import Said
 from tandem import times
 from tandem.records import Event, Fact, Outcome, Ratio, Series, labels_of
@@ -40,12 +41,6 @@ _LETTERS = "[bcdfghjklmnpqrstvwxz2456789]"  # of which Kubernetes makes the ends
 _POD = re.compile(rf"-{_LETTERS}{{5}}$")
 _SET = re.compile(rf"-{_LETTERS}{{6,10}}$")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-Raw = Mapping[str, Any]
-
-
-class Unusable(ValueError):
-    """An object that cannot be counted; says why."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +90,11 @@ class Workload:
 def workload_of(raw: Raw) -> Workload:
     """Raises Unusable for an object that lacks what a workload has."""
     meta, spec, status = _object(raw, "metadata"), _object(raw, "spec"), _dict(raw.get("status"))
-    kind = _text(raw, "kind")
+    kind = text_of(raw, "kind")
     labels, notes = _dict(meta.get("labels")), _dict(meta.get("annotations"))
     template = _dict(spec.get("template"))
     containers = _dict(template.get("spec")).get("containers")
-    name = _text(meta, "name")
+    name = text_of(meta, "name")
     image = _image(containers if isinstance(containers, list) else [], name)
     daemon = kind == "DaemonSet"
     desired = _count(status, "desiredNumberScheduled", 0) if daemon else _count(spec, "replicas", 1)
@@ -107,7 +102,7 @@ def workload_of(raw: Raw) -> Workload:
     theirs = {**_dict(_dict(template.get("metadata")).get("labels")), **labels}
     told = {**_dict(_dict(template.get("metadata")).get("annotations")), **notes}
     return Workload(
-        _text(meta, "uid"), kind, _text(meta, "namespace"), name,
+        text_of(meta, "uid"), kind, text_of(meta, "namespace"), name,
         str(theirs.get("app.kubernetes.io/name") or theirs.get("app") or ""), desired, available,
         _count(meta, "generation", 0), _revision(kind, notes, status, meta), _state(kind, meta, status, desired),
         image, str(theirs.get("app.kubernetes.io/version") or "") or tag_of(image),
@@ -172,7 +167,7 @@ def _image(containers: Sequence[Any], name: str) -> str:
     """The image of the container that is called as the workload, else of the first."""
     known = [one for one in containers if isinstance(one, dict)]
     known.sort(key=lambda one: one.get("name") != name)
-    return _text(known[0], "image") if known else ""
+    return text_of(known[0], "image") if known else ""
 
 
 def tag_of(image: str) -> str:
@@ -221,8 +216,8 @@ def ends_of(raw: Raw) -> list[Ended]:
         if count > 0:
             code = last.get("exitCode")
             found.append(
-                Ended(_text(meta, "name"), _text(meta, "uid"), _text(one, "name"), count,
-                      _text(last, "reason") or "unknown", code if isinstance(code, int) else None,
+                Ended(text_of(meta, "name"), text_of(meta, "uid"), text_of(one, "name"), count,
+                      text_of(last, "reason") or "unknown", code if isinstance(code, int) else None,
                       _time(last.get("finishedAt")), _time(status.get("startTime")), labels)
             )  # fmt: skip
     return found
@@ -232,23 +227,23 @@ def digests_of(raw: Raw) -> Iterator[tuple[tuple[str, str, str], str]]:
     """((namespace, workload, image), digest) of the containers of a pod."""
     labels = pod_labels(_object(raw, "metadata"))
     for one in _statuses(_dict(raw.get("status"))):
-        digest = digest_of(_text(one, "imageID").rpartition("//")[2])
+        digest = digest_of(text_of(one, "imageID").rpartition("//")[2])
         if digest:
-            yield (labels["namespace"], labels["workload"], _text(one, "image")), digest
+            yield (labels["namespace"], labels["workload"], text_of(one, "image")), digest
 
 
 def pod_labels(meta: Raw) -> dict[str, str]:
     """What the map sees of a pod: the workload is what its owner belongs to."""
     owners = meta.get("ownerReferences")
     owner = next((one for one in (owners if isinstance(owners, list) else ()) if isinstance(one, dict)), {})
-    kind, name, labels = _text(owner, "kind"), _text(owner, "name"), _dict(meta.get("labels"))
+    kind, name, labels = text_of(owner, "kind"), text_of(owner, "name"), _dict(meta.get("labels"))
     if kind == "ReplicaSet":
         end = f"-{labels.get('pod-template-hash', '')}"
         name = name.removesuffix(end) if len(end) > 1 else _SET.sub("", name)
         kind = "Deployment"
     app = labels.get("app.kubernetes.io/name") or labels.get("app") or ""
-    name = name or _text(meta, "name")
-    return {"namespace": _text(meta, "namespace"), "workload": name, "kind": kind or "Pod", "app": str(app) or name}
+    name = name or text_of(meta, "name")
+    return {"namespace": text_of(meta, "namespace"), "workload": name, "kind": kind or "Pod", "app": str(app) or name}
 
 
 def _statuses(status: Raw) -> list[Raw]:
@@ -362,7 +357,7 @@ class Words(Said):
 
     def sent_away(self, raw: Raw) -> Event | None:
         """A pod that had to go, from an event of the cluster; None for any other event."""
-        reason = _text(raw, "reason")
+        reason = text_of(raw, "reason")
         meta = _object(raw, "metadata")
         about = _dict(raw.get("involvedObject") or raw.get("regarding"))
         if reason not in SENT_AWAY or about.get("kind") != "Pod":
@@ -377,7 +372,8 @@ class Words(Said):
             return None
         return Event(
             "restart", f"{about.get('uid') or meta.get('uid')}/{reason}", min(at, self.until - 1),
-            outcome=self.outcome(reason), trigger=reason, title=_text(raw, "message") or _text(raw, "note") or reason,
+            outcome=self.outcome(reason), trigger=reason,
+            title=text_of(raw, "message") or text_of(raw, "note") or reason,
             labels=labels_of({**labels, "pod": pod, "cause": reason}),
         )  # fmt: skip
 
@@ -413,11 +409,6 @@ def _object(raw: Raw, name: str) -> Raw:
     if not isinstance(found, dict):
         raise Unusable(f"an object has no {name}")
     return found
-
-
-def _text(raw: Raw, name: str) -> str:
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""
 
 
 def _count(raw: Raw, name: str, default: int) -> int:

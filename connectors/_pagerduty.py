@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tandem import times
+from connectors._fields import Raw, Unusable, text_of, time_of
 from tandem.connect import Common
-from tandem.records import DAY, Event, Finding, Outcome, labels_of
+from tandem.records import Event, Finding, Outcome, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "triggered": "open",
@@ -23,7 +23,6 @@ STATUS: Mapping[str, Outcome] = {
     "deleted": "excluded",
 }
 FOREVER = 1 << 40
-Raw = Mapping[str, Any]
 
 _CHANGES = frozenset({
     "trigger_log_entry", "acknowledge_log_entry", "unacknowledge_log_entry", "resolve_log_entry", "reopen_log_entry",
@@ -32,10 +31,6 @@ _DELIVERED = frozenset(
     f"incident.{word}" for word in ("triggered", "acknowledged", "unacknowledged", "resolved", "reopened")
 )
 _ACKNOWLEDGED = "acknowledge_log_entry"
-
-
-class Unusable(ValueError):
-    """An object that cannot be counted; the reason is a phrase."""
 
 
 @dataclass
@@ -292,25 +287,6 @@ def id_of(raw: Raw) -> str:
     if not isinstance(found, str) or not found or len(found) > 200:
         raise Unusable("an object has no id")
     return found
-
-
-def text_of(raw: Raw, name: str) -> str:
-    """A text, "" where there is none."""
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""
-
-
-def time_of(raw: Raw, name: str, default: int | None = None) -> int:
-    """Epoch seconds; the years 1 and 1970 stand for "absent". Raises Unusable where it is needed and absent."""
-    try:
-        ts = times.iso(text_of(raw, name)) if text_of(raw, name) else 0
-    except ValueError as error:
-        raise Unusable(f"{name}: {str(error).rstrip('.')}") from None
-    if ts >= 366 * DAY:
-        return ts
-    if default is None:
-        raise Unusable(f"an object has no {name}")
-    return default
 
 
 def _object(raw: Raw, name: str) -> Raw:

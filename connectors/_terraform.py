@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors import _said
-from tandem import times
+from connectors._fields import Raw, count_of, inside, text_of, time_or_none
 from tandem.connect import Item
 from tandem.records import Event, Fact, Outcome, Ratio, Series, bucket_of, labels_of
-
-Raw = Mapping[str, Any]
 
 STATUS: Mapping[str, Outcome] = {
     "applied": "good",
@@ -39,7 +37,6 @@ STATUS: Mapping[str, Outcome] = {
 }  # fmt: skip
 """HCP Terraform's own words, and those for what files tell."""
 ACTIONS = ("create", "update", "delete", "replace", "import", "forget")
-_YEAR = 366 * 86400
 _CHANGES = {"add": "added", "change": "changed", "remove": "removed", "import": "imported"}
 
 
@@ -67,32 +64,32 @@ class Log:
 
     def add(self, line: Raw) -> None:
         """One line."""
-        stamp = _text(line, "@timestamp")
-        ts = time_of(line, "@timestamp")
+        stamp = text_of(line, "@timestamp")
+        ts = time_or_none(line, "@timestamp")
         if ts is not None:
             if self.first is None:
                 self.first, self.mark = ts, stamp
             self.last = max(self.last, ts)
-        kind = _text(line, "type")
+        kind = text_of(line, "type")
         if kind == "version":
-            self.version = _text(line, "terraform") or _text(line, "tofu")
+            self.version = text_of(line, "terraform") or text_of(line, "tofu")
         elif kind == "change_summary":
-            self._summary(_of(line, "changes"))
+            self._summary(inside(line, "changes"))
         elif kind == "resource_drift":
-            self.drifted.add(_text(_of(_of(line, "change"), "resource"), "addr"))
+            self.drifted.add(text_of(inside(inside(line, "change"), "resource"), "addr"))
         elif kind == "refresh_complete":
-            self.refreshed.add(_text(_of(_of(line, "hook"), "resource"), "addr"))
+            self.refreshed.add(text_of(inside(inside(line, "hook"), "resource"), "addr"))
         elif kind in ("apply_start", "apply_complete", "apply_errored"):
             self.applying = True
-        if kind == "diagnostic" and _text(_of(line, "diagnostic"), "severity") == "error":
+        if kind == "diagnostic" and text_of(inside(line, "diagnostic"), "severity") == "error":
             self.errors += 1
 
     def _summary(self, changes: Raw) -> None:
-        operation = _text(changes, "operation")
+        operation = text_of(changes, "operation")
         self.planned = self.planned or operation == "plan"
         if operation in ("apply", "destroy"):
             self.applied = True
-            self.changes = {word: _number(changes, name) for name, word in _CHANGES.items()}
+            self.changes = {word: count_of(changes, name) for name, word in _CHANGES.items()}
 
     def status(self) -> str:
         if self.errors:
@@ -145,7 +142,7 @@ def plan(raw: Raw, item: Item, said: Said) -> Iterator[Event | Fact]:
     if not looked:
         said.remark("a plan names no resource")
         return
-    at = time_of(raw, "timestamp")
+    at = time_or_none(raw, "timestamp")
     ts = at if at is not None else _without_time(item, said)
     yield from synced(ts, looked, drifted, {"file": item.name}, digest_of(item))
 
@@ -154,21 +151,21 @@ def _resources(raw: Raw, name: str) -> Iterator[tuple[str, list[str]]]:
     """(address, actions) of the managed resources of a list; nothing else of it is looked at."""
     rows = raw.get(name)
     for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict) and row.get("mode") == "managed" and _text(row, "address"):
-            actions = _of(row, "change").get("actions")
-            yield _text(row, "address"), [str(one) for one in actions] if isinstance(actions, list) else []
+        if isinstance(row, dict) and row.get("mode") == "managed" and text_of(row, "address"):
+            actions = inside(row, "change").get("actions")
+            yield text_of(row, "address"), [str(one) for one in actions] if isinstance(actions, list) else []
 
 
 def state(raw: Raw, item: Item, said: Said) -> Iterator[Event]:
     """A state, version 4: that it was written; it has no time of its own."""
-    lineage, serial = _text(raw, "lineage"), raw.get("serial")
+    lineage, serial = text_of(raw, "lineage"), raw.get("serial")
     if raw.get("version") != 4 or not lineage or isinstance(serial, bool) or not isinstance(serial, int):
         said.reject("a state is not of version 4, or lacks lineage or serial")
         return
     rows = raw.get("resources")
     managed = [row for row in rows if isinstance(row, dict) and row.get("mode") == "managed"] if isinstance(
         rows, list) else []  # fmt: skip
-    told = {"file": item.name, "status": "state", "terraform": _text(raw, "terraform_version"), "serial": serial,
+    told = {"file": item.name, "status": "state", "terraform": text_of(raw, "terraform_version"), "serial": serial,
             "lineage": lineage, "resources": len(managed)}  # fmt: skip
     ts = _without_time(item, said)
     yield Event("infrastructure", f"{lineage}:{serial}", ts, outcome=said.outcome("state"),
@@ -208,27 +205,3 @@ def digest_of(item: Item) -> str:
         while piece := opened.read(1 << 16):
             digest.update(piece)
     return digest.hexdigest()[:32]
-
-
-def _of(raw: Raw, name: str) -> Raw:
-    found = raw.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _text(raw: Raw, name: str) -> str:
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""
-
-
-def _number(raw: Raw, name: str) -> int:
-    found = raw.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
-
-
-def time_of(raw: Raw, name: str) -> int | None:
-    """Epoch seconds; the years 1 and 1970 and what is no time are absent."""
-    try:
-        ts = times.iso(_text(raw, name))
-    except ValueError:
-        return None
-    return ts if ts >= _YEAR else None

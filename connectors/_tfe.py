@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors._terraform import STATUS, Raw, Said, time_of
+from connectors._fields import Raw, time_or_none
+from connectors._terraform import STATUS, Said
 from tandem.records import Event, labels_of
 
 _TEXT = 200
@@ -35,14 +36,14 @@ def run_event(raw: Raw, names: Mapping[str, str], included: Included, config: An
               ) -> Event | None:  # fmt: skip
     """One run as it stood just before `until`; None for what is none, and what had not begun."""
     told, key = part(raw, "attributes"), raw.get("id")
-    created = time_of(told, "created-at")
+    created = time_or_none(told, "created-at")
     if raw.get("type") != "runs" or not isinstance(key, str) or not key or created is None:
         said.reject("an object is no run, or has no time of its creation")
         return None
     if created >= until:
         return None
     reached = {name: at for name in part(told, "status-timestamps")
-               if (at := time_of(part(told, "status-timestamps"), name)) is not None}  # fmt: skip
+               if (at := time_or_none(part(told, "status-timestamps"), name)) is not None}  # fmt: skip
     status = str(told.get("status") or "")
     end = reached.get(f"{status.replace('_', '-')}-at", max(reached.values(), default=created))
     outcome = said.outcome(status)

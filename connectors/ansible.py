@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from connectors import _ansible, _awx
-from connectors._ansible import REPORT, STATUS, Raw, Said
+from connectors._ansible import REPORT, STATUS, Said
+from connectors._fields import Raw, time_or_none
 from connectors._files import documents, xml
 from connectors._http import Client, Reply, open_client
 from tandem import times
@@ -227,7 +228,7 @@ class _Reading:
 
     def _job(self, raw: Raw) -> Event | None:
         """One job, with what became of its hosts where that was not known for sure before."""
-        key, finished = str(raw.get("id")), _awx.time_of(raw, "finished")
+        key, finished = str(raw.get("id")), time_or_none(raw, "finished")
         self.seen.add(key)
         over = finished is not None and finished < self.pull.until
         if over and key in self.known:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from connectors import _http
-from connectors._argocd import REMEMBERED, STATUS, Application, Unusable, Words, application_of
+from connectors._argocd import REMEMBERED, STATUS, Application, Words, application_of
+from connectors._fields import Unusable
 from connectors._files import documents
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Covered, Event, Gap, Page, Slice, bucket_of

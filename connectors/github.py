@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from connectors._fields import Raw, Unusable
 from connectors._files import documents
-from connectors._github import FOREVER, STATUS, Objects, Raw, Unusable
+from connectors._github import FOREVER, STATUS, Objects
 from connectors._http import Client, Reply, next_link, open_client
 from tandem import times
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting

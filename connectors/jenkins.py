@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
+from connectors._fields import Raw, Unusable, text_of
 from connectors._files import documents
 from connectors._http import Client, Reply, open_client
-from connectors._jenkins import STATUS, Builds, Job, Raw, Unusable, chosen, job_of, number_of, report_of, text_of
+from connectors._jenkins import STATUS, Builds, Job, chosen, job_of, number_of, report_of
 from connectors._jenkins_files import BUILD, TESTS, is_build, is_tests, place_of, read_build, read_tests
 from tandem import place
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting

@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from connectors._fields import Raw, Unusable, time_of
 from connectors._files import documents
 from connectors._http import Client, open_client
-from connectors._pagerduty import STATUS, Objects, Raw, Unusable, id_of, object_of, time_of
+from connectors._pagerduty import STATUS, Objects, id_of, object_of
 from tandem import times
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.intervals import subtract, union

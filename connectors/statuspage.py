@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from connectors._fields import Raw, Unusable, text_of
 from connectors._files import documents
 from connectors._http import Client, open_client
 from tandem import times
@@ -36,7 +37,6 @@ STATUS: Mapping[str, Outcome] = {
 }
 FOREVER = 1 << 40
 Kind = Literal["incident", "maintenance"]
-Raw = Mapping[str, Any]
 LISTS: Mapping[Kind, tuple[str, str, str]] = {
     "incident": ("api/v2/incidents.json", "incidents", "api/v2/incidents/unresolved.json"),
     "maintenance": (
@@ -128,7 +128,7 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
 
 def _read(told: _Told, document: Any) -> None:
     raw = _object(document)
-    page = _text(_object(raw.get("page") or {}), "name")
+    page = text_of(_object(raw.get("page") or {}), "name")
     for kind, (_, name, _) in LISTS.items():
         for one in raw.get(name) or ():
             told.guarded(partial(told.take, kind, one, page))
@@ -176,11 +176,7 @@ def _rows(client: Client, path: str, name: str) -> tuple[Sequence[Any], str]:
     rows = reply.data.get(name) if isinstance(reply.data, dict) else None
     if not isinstance(rows, list):
         raise SourceRefused(f"{reply.url} answered without {name}, so it is no Statuspage; check the url.")
-    return rows, _text(_object(reply.data.get("page") or {}), "name")
-
-
-class _Unusable(ValueError):
-    """An object that cannot be counted; the reason is a phrase."""
+    return rows, text_of(_object(reply.data.get("page") or {}), "name")
 
 
 @dataclass
@@ -196,9 +192,9 @@ class _Told:
     def take(self, kind: Kind, raw: Any, page: str) -> None:
         """One incident or maintenance as the page tells it."""
         raw = _object(raw)
-        key, word = _text(raw, "id"), _text(raw, "status")
+        key, word = text_of(raw, "id"), text_of(raw, "status")
         if not key:
-            raise _Unusable("an object has no id")
+            raise Unusable("an object has no id")
         self._seen.add((kind, key))
         begin = self._begin(kind, raw)
         if begin >= self.until:
@@ -212,9 +208,9 @@ class _Told:
         elif ended is not None and ended < begin:
             self._remark("something ended before it began; its end is left out")
             ended = None
-        names = [_text(one, "name") for one in raw.get("components") or () if isinstance(one, dict)]
+        names = [text_of(one, "name") for one in raw.get("components") or () if isinstance(one, dict)]
         names = [name for name in names if name]
-        impact = _text(raw, "impact")
+        impact = text_of(raw, "impact")
         components, environment = self._components(names, page, impact)
         event = Event(
             kind,
@@ -224,8 +220,8 @@ class _Told:
             outcome=outcome,
             components=components,
             environment=environment,
-            title=_text(raw, "name"),
-            url=_text(raw, "shortlink"),
+            title=text_of(raw, "name"),
+            url=text_of(raw, "shortlink"),
             labels=labels_of({"component": ", ".join(names), "page": page, "impact": impact, "status": word}),
             revision=min(max(self._time(raw, "updated_at", 0), ended or 0, begin), self.until - 1),
         )
@@ -237,12 +233,12 @@ class _Told:
         """When it began: maintenance when it was first said to be in progress, else as it is scheduled."""
         if kind == "incident":
             return self._time(raw, "started_at", 0) or self._time(raw, "created_at")
-        said = [self._said_at(one) for one in _updates(raw) if _text(one, "status") in _STARTED]
+        said = [self._said_at(one) for one in _updates(raw) if text_of(one, "status") in _STARTED]
         return min(said, default=0) or self._time(raw, "scheduled_for", 0) or self._time(raw, "created_at")
 
     def _last(self, raw: Raw) -> int | None:
         """When it was said to be over for the last time, where the page does not state it."""
-        told = sorted((self._said_at(one), _text(one, "status")) for one in _updates(raw))
+        told = sorted((self._said_at(one), text_of(one, "status")) for one in _updates(raw))
         over: int | None = None
         for at, word in told:
             if STATUS.get(word) not in ("good", "bad"):
@@ -281,7 +277,7 @@ class _Told:
         """When an object was made, epoch seconds; None where that cannot be read."""
         try:
             return self._time(raw, "created_at")
-        except _Unusable:
+        except Unusable:
             return None
 
     def events(self) -> list[Event]:
@@ -299,7 +295,7 @@ class _Told:
         """Do it; what cannot be counted is counted as such."""
         try:
             act()
-        except _Unusable as reason:
+        except Unusable as reason:
             self._said["reject", str(reason)] += 1
 
     def _remark(self, reason: str) -> None:
@@ -312,16 +308,16 @@ class _Told:
         return known or "excluded"
 
     def _time(self, raw: Raw, name: str, default: int | None = None) -> int:
-        """Epoch seconds; the years 1 and 1970 stand for "absent". Raises _Unusable where it is needed and absent."""
-        text = _text(raw, name)
+        """Epoch seconds; the years 1 and 1970 stand for "absent". Raises Unusable where it is needed and absent."""
+        text = text_of(raw, name)
         try:
             ts = times.iso(text, self.common.timezone) if text else 0
         except ValueError as error:
-            raise _Unusable(f"{name}: {str(error).rstrip('.')}") from None
+            raise Unusable(f"{name}: {str(error).rstrip('.')}") from None
         if ts >= 366 * DAY:
             return ts
         if default is None:
-            raise _Unusable(f"an object has no {name}")
+            raise Unusable(f"an object has no {name}")
         return default
 
 
@@ -331,10 +327,5 @@ def _updates(raw: Raw) -> list[Raw]:
 
 def _object(raw: Any) -> Raw:
     if not isinstance(raw, dict):
-        raise _Unusable("something else stands where an object should be")
+        raise Unusable("something else stands where an object should be")
     return raw
-
-
-def _text(raw: Raw, name: str) -> str:
-    found = raw.get(name)
-    return found if isinstance(found, str) else ""

@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from connectors import _terraform, _tfe
+from connectors._fields import Raw, time_or_none
 from connectors._files import documents, load_json
 from connectors._http import Client, Reply, open_client
-from connectors._terraform import STATUS, Raw, Said, time_of
+from connectors._terraform import STATUS, Said
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import DAY, Covered, Event, Fact, Page, Slice
 
@@ -261,12 +262,12 @@ class _Reading:
             yield Page(events, covered=())
             if rows and not fresh and not self.pull.sweep:
                 return
-            if rows and all((time_of(_tfe.part(raw, "attributes"), "created-at") or 0) < start for raw in rows):
+            if rows and all((time_or_none(_tfe.part(raw, "attributes"), "created-at") or 0) < start for raw in rows):
                 return
 
     def _wanted(self, raw: Raw, start: int) -> bool:
         key = str(raw.get("id"))
-        created = time_of(_tfe.part(raw, "attributes"), "created-at")
+        created = time_or_none(_tfe.part(raw, "attributes"), "created-at")
         if key in self.seen or (key in self.known and not self.pull.sweep):
             return False
         return created is None or created >= start or any(event.key == key for event in self.pull.open)
@@ -312,7 +313,7 @@ class _Reading:
 
     def _assessment(self, raw: Raw, workspace: str) -> Iterator[Page]:
         told, number = _tfe.part(raw, "attributes"), str(raw.get("id") or "")
-        ts, drifted, steady = time_of(told, "created-at"), _count(told, "drifted"), _count(told, "undrifted")
+        ts, drifted, steady = time_or_none(told, "created-at"), _count(told, "drifted"), _count(told, "undrifted")
         if told.get("succeeded") is False:
             self.said.remark("a health assessment that failed says nothing of drift")
             return
