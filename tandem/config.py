@@ -432,7 +432,7 @@ def _check_lineage(component: Component, names: tuple[str, ...]) -> None:
     if (component.version or component.lineage.versions) and component.kind != "model":
         raise ValueError(f"{where}: lineage and version are of a model; set kind to model, or leave them out.")
     for name in component.lineage.versions:
-        if name not in names:
+        if names and name not in names:  # without any, all of it was imported
             raise ValueError(f"{where}: lineage names an unknown source {strict.quoted(name)}; "
                              f"{strict.nearest(name, names)}.")  # fmt: skip
     for name, count in Counter(one.name for one in component.version).items():

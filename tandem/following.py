@@ -159,7 +159,7 @@ def _listed(own: Owned, step: Step, kinds: tuple[str, ...]) -> Link:
         if rule:
             parts.append(part(source, event, rule, reason))
         elif found := match(source, event, own.traits):
-            runs = f"{own.runs_of(found.value)} runs are of its commit {short(found.value)}"
+            runs = f"{own.known.counted(own.runs_of(found.value))} are of its commit {short(found.value)}"
             shared.append(part(source, event, "", f"may be of it: {runs}"))
     namesakes = own.namesakes(*kinds)
     if parts:

@@ -92,6 +92,12 @@ class Known:
     traffic: tuple[Traffic, ...] = ()
     aliases: tuple[str, ...] = ()
     """Aliases that mean that a version is to serve."""
+    most: int = 0
+    """Runs of one commit that were read at most: there may be more where there are so many; 0: all were."""
+
+    def counted(self, runs: int) -> str:
+        """How many runs there are of one commit, in words."""
+        return f"{runs} or more runs" if self.most and runs >= self.most else f"{runs} runs"
 
 
 @dataclass(frozen=True, slots=True)

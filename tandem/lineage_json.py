@@ -133,7 +133,7 @@ def _beside(one: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     rows += [("metric", f"{row['name']} ({row['stage']})", *(_value(row[side]) for side in ("a", "b")))
              for row in one["metrics"]]  # fmt: skip
-    same = ", ".join(f"{n} {kind}" for kind, n in one["same"].items() if n)
+    same = ", ".join(f"{n} {kind if n > 1 else kind.removesuffix('s')}" for kind, n in one["same"].items() if n)
     said = (
         printed.table(("differs", "", one["a"]["run"], one["b"]["run"]), rows) if rows else "They differ in nothing.\n"
     )

@@ -140,6 +140,22 @@ author = "ana"
 reason = "two clusters"
 """
 
+_LINEAGE = """\
+# Where the versions of a model come from. Sources are joined by digest, run id and commit, and by what you say here;
+# a name alone joins nothing.
+[[component]]
+name = "ranker"
+kind = "model"
+product = "search"
+[component.lineage]
+versions = ["registry", "fraud-log"]   # sources that number alike: version 7 of one is version 7 of the other
+[[component.version]]
+name = "7"
+run = "3f2a9c1d4b5e6f70"   # any of run, commit, data_version and digest; it goes before what sources say
+author = "ana"
+reason = "trained before there was a registry"
+"""
+
 _COMMENTED_KEY = re.compile(r"(?m)^\s*# ?(\w+) = ")
 
 
@@ -147,7 +163,7 @@ def init_text() -> str:
     """A tandem.toml that loads as it is, and shows every connector in a block to uncomment."""
     parts = [
         _HEAD,
-        *(commented(text) for text in (_COMPONENTS, _OBJECTIVES, _SIGNALS, _DELIVERY)),
+        *(commented(text) for text in (_COMPONENTS, _OBJECTIVES, _SIGNALS, _DELIVERY, _LINEAGE)),
         commented("# Where the numbers come from. `tandem init --connector NAME` prints every key of a connector."),
         *(_short_block(name) for name in connect.names()),
     ]

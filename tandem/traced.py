@@ -66,7 +66,7 @@ def _known(measures: Measures, models: Sequence[Component]) -> list[Known]:
             model.name, tuple(pair for pair in told if pair[1].kind in ANYWHERE or model.name in pair[1].components),
             {kind: n for (component, kind), n in kinds.items() if component == model.name}, model.version,
             model.lineage.versions, {name: text for name, text in fixed.items() if text}, tuple(flows[model.name]),
-            tuple(one.lower() for one in measures.config.delivery.aliases),
+            tuple(one.lower() for one in measures.config.delivery.aliases), origins.SIBLINGS,
         )
         for model in models
     ]  # fmt: skip

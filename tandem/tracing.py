@@ -54,7 +54,7 @@ def trained(own: Owned) -> Link:
         parts = tuple(part(*pair, "", f"may be it: {one.why.reason}") for one in found for pair in one.group.told)
         which = {one.why.value for one in found}
         said = f"are of the same {_identity(found[0].why)}" if len(which) == 1 else "are said to have made it"
-        said = f"{len(found)} runs {said}; nothing tells which of them it was"
+        said = f"{own.known.counted(len(found))} {said}; nothing tells which of them it was"
         return cut(Link("training", "ambiguous", "", said, parts, (), conflicts))
     [one] = found
     parts = tuple(part(*pair, *_reason(own, pair, one.why)) for pair in one.group.told)

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from tandem import catalog, config, connect, gates, objectives, openslo, template
+from tandem import catalog, config, connect, gates, lineage, objectives, openslo, template
 from tandem.changes import Apart
 from tandem.linking import Amendment, Rules
 
@@ -59,7 +59,8 @@ def _config() -> Iterator[str]:
     yield "Top level: `store`, `timezone` (for display, and for the days of calendar windows), `maintenance`, `page`"
     yield "(the address of the dashboard, which links in annotations and reports begin with), and these tables.\n"
     for table, cls in (
-        ("[[component]]", config.Component), ("[[objective]]", objectives.Objective),
+        ("[[component]]", config.Component), ("[component.lineage]", lineage.Numbering),
+        ("[[component.version]]", lineage.Made), ("[[objective]]", objectives.Objective),
         ("[[objective.rule]]", objectives.OwnRule), ("[[product]]", objectives.Product),
         ("[[correction]]", objectives.Correction), ("[[gate]]", gates.Gate),
         ("[slo]", openslo.Imported), ("[[slo.map]]", openslo.Mapped),

@@ -34,13 +34,15 @@ def test_the_file_loads_with_every_block_uncommented() -> None:
     assert {"checkout-api", "fraud-detector"} <= {component.name for component in config.components}
     assert len(config.objectives) == 2
     assert "cache_hits" in config.signals
+    ranker = config.component("ranker")
+    assert ranker is not None and ranker.lineage.versions == ("registry", "fraud-log") and ranker.version[0].name == "7"
     assert config.delivery.link[0].deployment == config.delivery.apart[0].changes[0] == "900001517"
 
 
 def test_each_block_of_the_file_loads_alone() -> None:
     components = template._COMPONENTS
     blocks = [one for one in template.init_text().split("\n\n") if "# [[" in one]
-    assert len(blocks) == 4 + len(CONNECTORS)
+    assert len(blocks) == 5 + len(CONNECTORS)
     for block in blocks:
         text = template.uncommented(block)
         read(text if "[[component]]" in text else components + text)
