@@ -14,6 +14,7 @@ from dashboard.view import View
 from tandem import delivered, report, reviews, saving, shown
 from tandem.compared import Comparison
 from tandem.lists import Lists
+from tandem.retrained import Retrained
 from tandem.reviews import Moment, Review
 
 KEPT = 64
@@ -86,6 +87,17 @@ def detail(view: View, component: str) -> shown.Detail:
         return report.detail(view.context, component, view.window, **question, as_of=view.as_of, now=view.now)
 
     answer: shown.Detail = _kept(_key("detail", view, component, *question.values()), view.context.version(), ask)
+    return answer
+
+
+def retrained(view: View, component: str) -> Retrained:
+    """What followed each onset of drift or breach of a model; raises one of UNREADABLE."""
+
+    def ask() -> Retrained:
+        return report.retrained(view.context, component, view.window, environment=view.environment, as_of=view.as_of,
+                                now=view.now)  # fmt: skip
+
+    answer: Retrained = _kept(_key("retrained", view, component, view.environment), view.context.version(), ask)
     return answer
 
 

@@ -34,7 +34,7 @@ from tandem.shown import (
     SourceState,
     Window,
 )
-from tests import screens_compare, screens_models
+from tests import screens_compare, screens_models, screens_retrained
 from tests.delivery_screens import delivery_of
 from tests.objective_screens import dressed
 
@@ -629,6 +629,11 @@ class Engine:
     def detail(self, context: Any, component: str, window: Window, *, now: int, **asked: Any) -> Detail:
         return self._answer(2, now, component, window, **asked)
 
+    def retrained(self, context: Any, component: str, window: Window, *, now: int, **asked: Any) -> Any:
+        if self.broken:
+            raise self.broken
+        return screens_retrained.answer(self.kind, component, now, HOSTILE)
+
     def compare(self, context: Any, window: Window, other: Any, *, now: int, **asked: Any) -> Any:
         self.asked.append({"which": "compare", "args": (window, other), **asked})
         if self.broken:
@@ -702,7 +707,8 @@ def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     """Put a context and an engine where the dashboard looks for them; `put` may be monkeypatch.setattr."""
     owner, api, report = _module("owner"), _module("api"), _module("report")
     more = {} if put is setattr else {"raising": False}
-    for name in ("overview", "sources", "detail", "delivery", "lists", "compare", "environments", "since", "figures"):
+    for name in ("overview", "sources", "detail", "delivery", "lists", "compare", "environments", "since", "figures",
+                 "retrained"):  # fmt: skip
         put(report, name, getattr(engine, name), **more)
     kept = _module("reviews")
     put(kept, "moments", lambda store, since=0, until=1 << 40: [

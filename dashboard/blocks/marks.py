@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from dashboard.text import hx
@@ -72,6 +73,16 @@ def hidden(words: str) -> str:
 def link(href: str, label: str, classes: str = "x-link") -> str:
     """An in-app link; `label` is text."""
     return f'<a class="{classes}" data-go href="{hx(href, 4000)}">{hx(label)}</a>'
+
+
+_OUTWARD = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~%!$&'()*+,;=:@/?#-]*)?")
+
+
+def outward(url: str, label: str) -> str:
+    """A link to where a source shows it itself; only its label, where the address is no plain one of the web."""
+    if not _OUTWARD.fullmatch(url) or len(url) > 2000:
+        return hx(label)
+    return f'<a class="x-link" href="{hx(url, 2000)}" target="_blank" rel="noopener noreferrer">{hx(label)}</a>'
 
 
 def state_legend() -> str:
