@@ -118,7 +118,9 @@ def kind_of(head: bytes, name: str = "") -> str:
         for kind, shape in shapes.items():
             if shape.match(written):
                 return kind
-    binary = head[_tfrecord.HEADER :] if _is_framed(head) else head
+    binary = head
+    if _is_framed(head):
+        binary = head[_tfrecord.HEADER : _tfrecord.HEADER + int.from_bytes(head[:8], "little")]
     if _names(binary, STATISTICS) >= {"datasets", "features", "common_stats"}:
         return "statistics"
     found = _names(binary, ANOMALIES)
