@@ -16,8 +16,6 @@ FINAL = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 """States that a run leaves only where somebody retries it."""
 REUSED = frozenset({"CACHED", "SKIPPED"})
 """States of a task whose results were made by an earlier run; before there was CACHED, SKIPPED said so."""
-_IDS = 50
-"""Artifacts of one run that are asked for one by one."""
 _COMMIT = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")
 _DIGEST = re.compile(r"@(sha256:[0-9a-f]{64})")
 _KINDS = {
@@ -181,7 +179,7 @@ def wanted(run: Run) -> list[tuple[int, str, str]]:
     for place, task in enumerate(run.tasks or ()):
         for key, number in task.ids:
             found.setdefault(number, (place, key, number))
-    return list(found.values())[:_IDS]
+    return list(found.values())
 
 
 def completed(run: Run, found: Mapping[int, list[Artifact]]) -> Run:

@@ -26,6 +26,8 @@ KNOWN = 10_000
 NAMED = 300_000
 """Characters of names that are kept."""
 _RECORDS = 2_000
+_IDS = 100
+"""Artifacts of one run that are asked for one by one."""
 _API = "apis/v2beta1"
 
 
@@ -106,7 +108,9 @@ class Reading:
                 continue
             if run.tasks is not None and not self.words.goes_on(run):
                 yield from counted(run, self.words, self.pull)
-            records += [*self.words.trainings(run), *self.words.validations(run), *self.words.samples(run)]
+            validations = list(self.words.validations(run))
+            records += [*self.words.trainings(run), *validations, *self.words.samples(run)]
+            records += self._replaced(run, validations)
             if not self.words.goes_on(run) and self.words.over(run):
                 self.memory.known[run.id] = one.digest()
             if len(records) >= _RECORDS:
@@ -114,6 +118,14 @@ class Reading:
                 records = []
         if records:
             yield Page(records, self.memory.plain())
+
+    def _replaced(self, run: Run, told: Sequence[Event]) -> list[Event]:
+        """Validations that went on, of a run that has ended without them: a retry gave them other ids."""
+        if run.tasks is None or self.words.goes_on(run):
+            return []
+        keys = {event.key for event in told}
+        return [replace(event, outcome="excluded") for event in self.pull.open
+                if event.kind == "validation" and event.run == run.id and event.key not in keys]  # fmt: skip
 
     def _changed(self, one: Run) -> Run | None:
         """The run with all that can be known of it; None where it is not wanted, or was told as it is."""
@@ -156,7 +168,10 @@ class Reading:
     def _with_artifacts(self, run: Run) -> Run:
         """The run of a server that tells only the ids of what tasks made."""
         found: dict[int, list[Artifact]] = {}
-        for place, key, number in wanted(run):
+        asked = wanted(run)
+        if len(asked) > _IDS:
+            self.words.remark(f"a run made more than {_IDS} artifacts; the others are not read", len(asked) - _IDS)
+        for place, key, number in asked[:_IDS]:
             reply = self.client.get(f"{_API}/artifacts/{quote(number, safe='')}", accept=(200, 404))
             if reply.status == 200 and isinstance(reply.data, dict):
                 found.setdefault(place, []).append(artifact_of(reply.data, key))

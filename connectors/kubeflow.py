@@ -13,7 +13,7 @@ from connectors._files import documents
 from connectors._http import open_client
 from connectors._kubeflow import Run, run_of
 from connectors._kubeflow_server import HORIZON, Reading, remembered
-from connectors._kubeflow_telling import FOREVER, STATUS, Words, counted
+from connectors._kubeflow_telling import FOREVER, STATUS, Words, counted, fits
 from connectors._kubeflow_workflow import run_of_workflow
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Page, Record
@@ -157,6 +157,11 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
                 one = run_of_workflow(raw) if text_of(raw, "kind") == "Workflow" else run_of(raw)
             except Unusable as error:
                 words.reject(str(error))
+                continue
+            if one.pipeline and not (
+                fits([one.pipeline], config.pipelines) and not fits([one.pipeline], config.ignore)
+            ):
+                words.reject("runs of other pipelines than those that are configured are left out")
                 continue
             runs[one.id] = max(runs.get(one.id, one), one, key=lambda run: (run.detailed, run.finished or 0))
     records: list[Record] = []

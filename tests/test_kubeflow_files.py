@@ -147,6 +147,13 @@ def test_a_run_that_cannot_be_counted_is_named_and_the_rest_lands(
     assert [said for said in reasons(pages) if reason in said]
 
 
+def test_files_of_other_pipelines_are_left_out_and_counted() -> None:
+    pages = parsed("workflows.json", configured(ignore=("fraud-*",)))
+    assert events(pages) == []
+    assert reasons(pages) == {"runs of other pipelines than those that are configured are left out": 3}
+    assert len(events(parsed("workflow.json", configured(pipelines=("Churn*",))), "training")) == 1
+
+
 def test_a_workflow_that_was_only_compiled_is_named(tmp_path: Path) -> None:
     raw = json.loads((HERE / "workflow.json").read_text())
     raw["metadata"] = {"generateName": "churn-", "annotations": raw["metadata"]["annotations"]}

@@ -285,6 +285,31 @@ def test_a_server_that_keeps_metrics_in_ml_metadata_says_so_and_tells_the_rest(s
     assert paths(server, 2) == ["runs?created_at", "runs?finished_at"]
 
 
+def test_a_validation_that_a_retry_replaced_goes_on_no_more(server: Kubeflow, url: str) -> None:
+    server.tells = "no"
+    run = server.to(server.run(NOW - 9000), NOW - 8990, "RUNNING")
+    first_try = server.task(run, "validate-data", NOW - 8900, "RUNNING")
+    config = configured(url)
+    first = pulled(config)
+    assert [(e.kind, e.outcome) for e in events(first)] == [("training", "open"), ("validation", "open")]
+    server.tasks[run["run_id"]] = []
+    server.task(run, "validate-data", NOW + 10)
+    server.to(run, NOW + 90, "SUCCEEDED")
+    second = again(config, first, NOW + 300)
+    assert {e.key.rpartition("/")[2] == first_try["task_id"]: e.outcome for e in events(second, "validation")} == {
+        True: "excluded", False: "good"}  # fmt: skip
+
+
+def test_of_very_many_artifacts_the_rest_is_counted(server: Kubeflow, url: str) -> None:
+    server.tells = "ids"
+    task = server.task(server.done(NOW - 9000), "train", NOW - 8900)
+    for number in range(103):
+        server.artifact(task, "Metric", f"m{number}", NOW - 8800, number_value=number)
+    pages = pulled(configured(url))
+    assert len(samples(pages)) == 100
+    assert reasons(pages) == {"a run made more than 100 artifacts; the others are not read": 3}
+
+
 def test_artifacts_asked_for_by_their_ids_say_what_those_told_with_the_run_say(server: Kubeflow, url: str) -> None:
     run = evaluated(server, NOW - 9000, judged(7))
     server.artifact(server.task(run, "train", NOW - 9500), "Dataset", "clean", NOW - 9400, uri="s3://work/clean")
