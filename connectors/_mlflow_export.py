@@ -16,7 +16,7 @@ from connectors._mlflow_environment import Environment, environment_of
 from connectors._mlflow_folder import Folder, mlruns_in
 from connectors._mlflow_moves import State
 from connectors._mlflow_objects import Point, Run, Version
-from connectors._mlflow_telling import Registry, Writer, matches, newest, registry_of, seconds
+from connectors._mlflow_telling import Registry, Writer, first_told, matches, newest, registry_of, seconds
 from connectors._mlflow_walk import RECORDS, chunks, releases
 from connectors._sqlite import plain
 from tandem.connect import About, Item, SourceRefused
@@ -37,9 +37,10 @@ def pages_of(export: Database | Folder, config: Any, about: About, modified: int
     times = _times(runs, registry.versions.values())
     seen = max([modified, *times])
     covered = [Covered(min(times), seen)] if times and min(times) < seen else []
+    data: set[str] = set()
     for batch in chunks([run for run in runs if matches(run.experiment, config.experiments)], _RUNS):
         points = export.points(batch, config.max_points)
-        for page in _batch(export, writer, batch, points):
+        for page in _batch(export, writer, batch, points, data):
             yield Page(page.records, covered=covered, findings=page.findings, slice=page.slice)
     by_id = {run.id: run for run in runs}
     told, findings = releases(writer, registry.versions.values(), by_id)
@@ -55,7 +56,8 @@ def deliveries_of(item: Item, config: Any, about: About) -> Iterator[Page]:
     made = [Version(one.model, one.version, one.at * 1000, None, "", "", one.run)
             for one in found.created if matches(one.model, config.models)]  # fmt: skip
     told, findings = releases(writer, made, {})
-    # What the registry itself says of a version is newer than how it began.
+    # What the registry itself says of a version counts more than how it began.
+    told = [replace(event, revision=0) for event in told]
     yield Page([*told, *moves.events_of(writer, changes)], findings=[*findings, *_said(found, item)])
 
 
@@ -75,8 +77,9 @@ def opened(item: Item) -> Iterator[Database | Folder]:
 
 
 def _batch(
-    export: Database | Folder, writer: Writer, batch: Sequence[Run], points: Mapping[str, Sequence[Point]]
-) -> Iterator[Page]:
+    export: Database | Folder, writer: Writer, batch: Sequence[Run], points: Mapping[str, Sequence[Point]],
+    data: set[str],
+) -> Iterator[Page]:  # fmt: skip
     records: list[Record] = []
     findings: list[Finding] = []
     for run in batch:
@@ -85,7 +88,7 @@ def _batch(
         told, said = writer.run(run, _environment(export, run))
         samples, rejects, _ = writer.samples(run, mine)
         pages, remarks = _evaluations(export, writer, run)
-        records += [*told, *samples]
+        records += [*first_told(told, data), *samples]
         findings += [*said, *rejects, *remarks]
         yield from pages
         if len(records) >= RECORDS:

@@ -329,6 +329,13 @@ class Writer:
         }
 
 
+def first_told(events: Iterable[Event], seen: set[str]) -> list[Event]:
+    """The events without data versions that an older run told already; `seen` are their keys."""
+    found = [one for one in events if one.kind != "data_version" or one.key not in seen]
+    seen |= {one.key for one in found if one.kind == "data_version"}
+    return found
+
+
 def data_version(run: Run) -> str:
     """The digests of the data that a run learned from, else what it calls its data itself."""
     learned = [one for one in run.datasets if one.context.lower().startswith("train")]

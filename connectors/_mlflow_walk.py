@@ -17,7 +17,7 @@ from connectors._mlflow_environment import Environment, environment_of
 from connectors._mlflow_moves import State
 from connectors._mlflow_objects import Run, Version, model_paths
 from connectors._mlflow_server import RUNS, Server
-from connectors._mlflow_telling import Registry, Writer, matches, newest, registry_of, seconds
+from connectors._mlflow_telling import Registry, Writer, first_told, matches, newest, registry_of, seconds
 from tandem.connect import About, Given, Pull
 from tandem.records import DAY, Event, Finding, Page, Record
 
@@ -88,13 +88,14 @@ class Reading:
         remembered = dict(now.runs)
         due = set(list(remembered)[:SWEPT]) if self.pull.sweep else set()
         listed: set[str] = set()
+        data: set[str] = set()
         done = 0
         for batch in batches:
             done += len(batch)
             self.pull.progress(f"{done} runs", None)
             listed |= {run.id for run in batch}
             made = self._made(writer.registry, batch, experiments)
-            for page in self._batch(replace(writer, made=made), batch, remembered, due, opened, experiments):
+            for page in self._batch(replace(writer, made=made), batch, remembered, due, data, opened, experiments):
                 # A piece of its own comes before the page that makes its run known.
                 yield page if page.slice else replace(page, state=replace(now, runs=remembered).json())
         if self.pull.sweep:  # what it does not list any more is too old to be listed again
@@ -108,8 +109,8 @@ class Reading:
         return known | {one.id: one.run for one in self.server.logged(used, experiments)}
 
     def _batch(
-        self, writer: Writer, batch: Sequence[Run], remembered: dict[str, str], due: set[str], opened: set[str],
-        experiments: Mapping[str, str],
+        self, writer: Writer, batch: Sequence[Run], remembered: dict[str, str], due: set[str], data: set[str],
+        opened: set[str], experiments: Mapping[str, str],
     ) -> Iterator[Page]:  # fmt: skip
         """What is told of the runs that are not known as they are."""
         records: list[Record] = []
@@ -122,7 +123,7 @@ class Reading:
             samples, rejects, all_seen = writer.samples(run, points)
             pages, remarks = self._evaluations(writer, run)
             yield from pages
-            records += [*told, *samples]
+            records += [*first_told(told, data), *samples]
             findings += [*said, *rejects, *remarks]
             remembered.pop(run.id, None)
             if complete and all_seen:
