@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from connectors._fields import Raw, Unusable, text_of, time_of
+from connectors._said import Said
 from tandem import times
 from tandem.connect import Common, Rule
-from tandem.records import Event, Finding, Outcome, labels_of
+from tandem.records import Event, Outcome, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "firing": "open",
@@ -45,19 +45,19 @@ def key_of(labels: Mapping[str, str], start: int, external: Collection[str] = ()
 
 
 @dataclass
-class Objects:
+class Objects(Said):
     """Everything one reply or file says; of each object the newest word counts, in whatever order it came.
 
     `config` is the connector's. `external` are labels that Prometheus adds to what it sends, never part of a key;
     `key` may know better which alert this is.
     """
 
-    config: Any
+    meanings = STATUS
+    called = "state"
     external: Collection[str] = ()
     key: Callable[[Mapping[str, str], int], str | None] = lambda labels, start: None
     until: int | None = None
     _events: dict[tuple[str, str], Event] = field(default_factory=dict)
-    _said: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, document: Any) -> None:
         """One document: an alert, a group, a silence, a webhook's body, or a list of them."""
@@ -144,32 +144,9 @@ class Objects:
         for placed in _placed(event, matchers, self.config.common):
             self._keep(placed)
 
-    def outcome(self, word: str) -> Outcome:
-        """What a state means; an unknown one is excluded and counted."""
-        own: Mapping[str, Outcome] = self.config.common.status
-        known = own.get(word, STATUS.get(word))
-        if known is None:
-            self.remark(f'the state "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
-        return known or "excluded"
-
     def events(self) -> list[Event]:
         """The events, oldest first."""
         return sorted(self._events.values(), key=lambda event: (event.ts, event.kind, event.key))
-
-    def findings(self, where: str = "") -> tuple[Finding, ...]:
-        """What was left out or needs a remark, counted by reason."""
-        return tuple(
-            Finding("reject" if kind == "reject" else "remark", reason, where, count)
-            for (kind, reason), count in sorted(self._said.items())
-        )
-
-    def reject(self, reason: str) -> None:
-        """Counts something that was left out."""
-        self._said["reject", reason] += 1
-
-    def remark(self, reason: str, count: int = 1) -> None:
-        """Counts something worth knowing."""
-        self._said["remark", reason] += count
 
     def _keep(self, event: Event) -> None:
         known = self._events.get((event.kind, event.key))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from connectors._fields import Raw, Unusable, text_of, time_of
-from tandem.records import Event, Finding, Outcome, labels_of
+from connectors._said import Said
+from tandem.records import Event, Outcome, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "success": "good",
@@ -64,16 +64,15 @@ class _Deployment:
 
 
 @dataclass
-class Objects:
+class Objects(Said):
     """Everything one reply, file or folder says; of each object the newest word counts, in whatever order it came.
 
     `config` is the connector's; its repository, filters and status table decide what becomes an event.
     """
 
-    config: Any
+    meanings = STATUS
     _events: dict[tuple[str, str, int], Event] = field(default_factory=dict)
     _deployments: dict[str, _Deployment] = field(default_factory=dict)
-    _said: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, document: Any) -> None:
         """One document of a file: an object, a list of them, a page of the API, or a webhook delivery."""
@@ -146,7 +145,7 @@ class Objects:
             started=started if started > created else None,
             # Jobs are not fetched (one more request per run): the attempt's own last change is taken for its end.
             ended=updated if completed and updated >= max(started, created) else None,
-            outcome=self._outcome(word),
+            outcome=self.outcome(word),
             attempt=_count(raw, "run_attempt"),
             commit=text_of(raw, "head_sha"),
             trigger=text_of(raw, "event"),
@@ -222,7 +221,7 @@ class Objects:
         known = self._deployments.setdefault(deployment, _Deployment())
         known.complete = known.complete or complete
         known.statuses[_id(raw)] = raw
-        self._outcome(text_of(raw, "state"))
+        self.outcome(text_of(raw, "state"))
 
     def events(self, until: int = FOREVER) -> list[Event]:
         """The events as they stood just before `until` (epoch seconds), oldest first."""
@@ -240,7 +239,7 @@ class Objects:
             (status for status in deployment.statuses.values() if time_of(status, "created_at") < until),
             key=lambda status: (time_of(status, "created_at"), int(_id(status))),
         )
-        outcomes = [self._meaning(text_of(status, "state")) or "excluded" for status in history]
+        outcomes = [self.meaning(text_of(status, "state")) for status in history]
         # The first result decides: GitHub appends "inactive" to a good deployment when the next one is made.
         deciding = next((s for s, o in zip(history, outcomes, strict=True) if o in ("good", "bad")), None)
         if deciding is None and outcomes and outcomes[-1] == "excluded" and not deployment.complete:
@@ -249,7 +248,7 @@ class Objects:
         if not history and not deployment.complete:
             self.remark("a deployment came without its statuses; it counts once they are known")
         last = deciding or (history[-1] if history else None)
-        outcome = self._meaning(text_of(last, "state")) or "excluded" if last else "open"
+        outcome = self.meaning(text_of(last, "state")) if last else "open"
         ended = time_of(last, "created_at") if last and outcome != "open" else None
         started = next((time_of(s, "created_at") for s in history if text_of(s, "state") == "in_progress"), None)
         # Any result beats "open", the first result beats a later one, and a whole history beats a part of it.
@@ -281,37 +280,12 @@ class Objects:
             revision=revision - (not deployment.complete),
         )
 
-    def findings(self, where: str = "") -> tuple[Finding, ...]:
-        """What was left out or needs a remark, counted by reason."""
-        return tuple(
-            Finding("reject" if kind == "reject" else "remark", reason, where, count)
-            for (kind, reason), count in sorted(self._said.items())
-        )
-
-    def reject(self, reason: str) -> None:
-        """Counts something that was left out."""
-        self._said["reject", reason] += 1
-
-    def remark(self, reason: str) -> None:
-        """Counts something worth knowing."""
-        self._said["remark", reason] += 1
-
     def _ours(self, raw: Raw) -> bool:
         repository, wanted = _repository(raw), self.config.repository
         if not repository or not wanted or repository.lower() == wanted.lower():
             return True
         self.reject(f'objects of another repository than "{wanted}" are left out')
         return False
-
-    def _outcome(self, word: str) -> Outcome:
-        known = self._meaning(word)
-        if known is None:
-            self.remark(f'the status "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
-        return known or "excluded"
-
-    def _meaning(self, word: str) -> Outcome | None:
-        own: Mapping[str, Outcome] = self.config.common.status
-        return own.get(word, STATUS.get(word))
 
     def _keep(self, event: Event) -> Event:
         place = (event.kind, event.key, event.attempt)

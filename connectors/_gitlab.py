@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -14,7 +13,8 @@ from urllib.parse import urlsplit
 from connectors._gitlab_attempts import Job, Pipeline, attempts_of, tries_of
 from connectors._gitlab_objects import Raw, Unusable, id_of, named, object_of, seconds_of, text_of, time_of
 from connectors._gitlab_tests import Report, report_of
-from tandem.records import Event, Finding, Labels, Outcome, labels_of
+from connectors._said import Said
+from tandem.records import Event, Labels, Outcome, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "success": "good",
@@ -39,14 +39,14 @@ _COMMIT = re.compile(r"/commit/([0-9a-f]{40,64})")
 
 
 @dataclass
-class Objects:
+class Objects(Said):
     """Everything one reply, file or folder says; of each object the newest word counts, in whatever order it came.
 
     `config` is the connector's. `project` is whose answers these are, where the objects do not say it themselves.
     `until`: what changed at or after it is left for a later pull (epoch seconds).
     """
 
-    config: Any
+    meanings = STATUS
     project: str = ""
     until: int = FOREVER
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
@@ -55,7 +55,6 @@ class Objects:
     """Pipelines all of whose jobs are known, retried ones too."""
     reports: list[Report] = field(default_factory=list)
     _events: dict[tuple[str, str], Event] = field(default_factory=dict)
-    _said: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, document: Any) -> None:
         """One document of a file: an object, a list of them, or a webhook delivery."""
@@ -343,25 +342,10 @@ class Objects:
                 self.remark("jobs of pipelines that are not in the same file or folder are not counted", lone)
         return sorted(found, key=lambda event: (event.ts, event.kind, event.key, event.attempt))
 
-    def findings(self, where: str = "") -> tuple[Finding, ...]:
-        """What was left out or needs a remark, counted by reason."""
-        return tuple(
-            Finding("reject" if kind == "reject" else "remark", reason, where, count)
-            for (kind, reason), count in sorted(self._said.items())
-        )
-
     def take(self, other: Objects) -> None:
         """Counts what another one left out as its own."""
         self._said += other._said
         other._said.clear()
-
-    def reject(self, reason: str) -> None:
-        """Counts something that was left out."""
-        self._said["reject", reason] += 1
-
-    def remark(self, reason: str, count: int = 1) -> None:
-        """Counts something worth knowing."""
-        self._said["remark", reason] += count
 
     def guarded(self, take: partial[Any]) -> Any:
         """What `take` returns; None, and the reason counted, for an object that cannot be used."""
@@ -370,20 +354,6 @@ class Objects:
         except Unusable as error:
             self.reject(str(error))
             return None
-
-    def outcome(self, word: str) -> Outcome:
-        """What a status means; an unknown one is excluded and counted."""
-        if self._known(word) is None:
-            self.remark(f'the status "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
-        return self.meaning(word)
-
-    def meaning(self, word: str) -> Outcome:
-        """What a status means, without counting it."""
-        return self._known(word) or "excluded"
-
-    def _known(self, word: str) -> Outcome | None:
-        own: Mapping[str, Outcome] = self.config.common.status
-        return own.get(word, STATUS.get(word))
 
     def _keep(self, event: Event) -> None:
         place = (event.kind, event.key)

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from connectors._fields import Raw, Unusable, text_of
-from tandem.records import Event, Fact, Finding, Outcome, Page, Ratio, Series, Slice, bucket_of, labels_of
+from connectors._said import Said
+from tandem.records import Event, Fact, Outcome, Page, Ratio, Series, Slice, bucket_of, labels_of
 
 STATUS: Mapping[str, Outcome] = {
     "SUCCESS": "good",
@@ -57,17 +58,17 @@ class Tests:
 
 
 @dataclass
-class Builds:
+class Builds(Said):
     """The builds of one reply, file or folder, with what was left out or is worth knowing.
 
     `config` is the connector's. `until`: a build that ends at or after it still runs (epoch seconds).
     """
 
-    config: Any
+    meanings = STATUS
+    called = "result"
     until: int = FOREVER
     events: dict[str, Event] = field(default_factory=dict)
     tests: dict[str, Tests] = field(default_factory=dict)
-    _said: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def build(self, job: Job, raw: Raw) -> Event | None:
         """A build as the API tells it; None where it had not begun before `until`."""
@@ -172,29 +173,6 @@ class Builds:
         events = sorted(self.events.values(), key=lambda event: (event.ts, event.key))
         yield Page([*events, *runs])
         yield from pieces
-
-    def findings(self, where: str = "") -> tuple[Finding, ...]:
-        """What was left out or needs a remark, counted by reason."""
-        return tuple(
-            Finding("reject" if kind == "reject" else "remark", reason, where, count)
-            for (kind, reason), count in sorted(self._said.items())
-        )
-
-    def reject(self, reason: str) -> None:
-        """Counts something that was left out."""
-        self._said["reject", reason] += 1
-
-    def remark(self, reason: str, count: int = 1) -> None:
-        """Counts something worth knowing."""
-        self._said["remark", reason] += count
-
-    def outcome(self, word: str) -> Outcome:
-        """What a result means; an unknown one is excluded and counted."""
-        own: Mapping[str, Outcome] = self.config.common.status
-        known = own.get(word, STATUS.get(word))
-        if known is None:
-            self.remark(f'the result "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
-        return known or "excluded"
 
 
 def chosen(config: Any, job: Job) -> bool:

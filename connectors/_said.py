@@ -16,12 +16,16 @@ class Said:
 
     config: Any
     meanings: ClassVar[Mapping[str, Outcome]] = {}
+    called: ClassVar[str] = "status"
+    """What such a word is called in the system."""
     _said: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
 
     def outcome(self, word: str) -> Outcome:
         """What a word means; an unknown one is excluded and counted."""
         if self._known(word) is None:
-            self.remark(f'the status "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]')
+            self.remark(
+                f'the {self.called} "{word[:60]}" is unknown; what has it is excluded, or name it in [source.status]'
+            )
         return self.meaning(word)
 
     def meaning(self, word: str) -> Outcome:
