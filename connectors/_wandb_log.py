@@ -142,11 +142,14 @@ class Log:
             except (BadMessage, struct.error):
                 self.bad += 1
                 continue
-            if row is not None and self.run is None:
+            if row is None:
+                continue
+            if self.run is None:
                 self.homeless += 1
-            elif row is not None:
-                self._heard(row.at)
-                yield row
+                continue
+            self._heard(row.at)
+            self.run.last_step = max(self.run.last_step, row.step)
+            yield row
         self._finish()
 
     def _record(self, data: bytes) -> Row | None:

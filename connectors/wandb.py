@@ -108,6 +108,7 @@ ABOUT = About(
         "A summary's value is read where no history tells it; what stands in a history is read from there.",
         "Histograms keep the bins of the first (of each file); others are put onto these, and what it costs is said.",
         "The file of an offline run says whether it ended; without, it is running, and once quiet left out.",
+        "wandb writes that file in blocks of 32 KiB: the last rows of one that is running or was killed are not in it.",
         "What a rewind or a deletion removes in W&B stays in Tandem.",
         "A chart's CSV says no times: each value counts at the time at which it was first seen (that of the file).",
         "The table of runs does not tell parameters from results: only what evaluation names is a value.",

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from connectors import elasticsearch, evidently, newrelic, phoenix, s3, serving
+from connectors import elasticsearch, evidently, newrelic, phoenix, s3, serving, wandb
 from tandem import collect
 from tandem.config import Source
 from tandem.store.backup import export
@@ -24,6 +24,7 @@ from tests import (
     faults_phoenix,
     faults_s3,
     faults_serving,
+    faults_wandb,
 )
 from tests.elastic_server import Elastic
 from tests.evidently_server import Evidently, checked, drift
@@ -76,6 +77,14 @@ def models() -> tuple[Callable[[Asked], Answer], Any, Any]:
     return answer_of(held), serving, lambda url: faults_serving.config("", prometheus_url=url, **keys)
 
 
+def experiments() -> tuple[Callable[[Asked], Answer], Any, Any]:
+    server = faults_wandb.filled(TOKEN)
+    for run in server.runs.values():
+        run.title, run.group, run.config = f"run of {TOKEN}", TOKEN, {TOKEN: TOKEN}
+        run.summary = {f"test_{TOKEN}": 0.5}
+    return server.answer, wandb, faults_wandb.config
+
+
 ECHOES: dict[str, Callable[[Asked], Answer]] = {
     "401": lambda asked: Answer({"error": {"reason": f"unable to authenticate {TOKEN}"}}, 401),
     "400": lambda asked: Answer({"error": {"type": "x", "reason": f"no {asked.headers}"}}, 400),
@@ -87,7 +96,7 @@ ECHOES: dict[str, Callable[[Asked], Answer]] = {
 }
 
 
-@pytest.mark.parametrize("build", [elastic, relic, drifting, stored, traces, models])
+@pytest.mark.parametrize("build", [elastic, relic, drifting, stored, traces, models, experiments])
 def test_a_planted_token_is_found_nowhere(
     build: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -179,7 +179,7 @@ def test_everything_that_a_file_says_of_its_run(tmp_path: Path) -> None:
     assert found == {
         ("loss", 0): (T0 + 10, 1.0, "training"), ("loss", 1): (T0 + 20, 0.5, "training"),
         ("val/acc", 0): (T0 + 10, 0.5, "evaluation"), ("nested.f1", 1): (T0 + 20, 0.25, "training"),
-        ("test_auc", 0): (T0 + 90, 0.75, "evaluation"),
+        ("test_auc", 2): (T0 + 90, 0.75, "evaluation"),
     }  # fmt: skip
     [fact] = told(pages, Fact)
     assert (fact.series.signal, fact.series.stage, dict(fact.value.counts)) == ("feature", "training", {1: 3, 2: 4})
