@@ -177,7 +177,10 @@ def show(
     context: Context, component: str, window: Window, *, environment: str = "production", version: str = "",
     segment: str = "", stage: str = "production", as_of: int | None = None, delivery: bool = True, now: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """The answer of `tandem show COMPONENT --json`; raises Unreadable for an unknown component."""
+    """The answer of `tandem show COMPONENT --json`; raises Unreadable for an unknown component.
+
+    One component also says under `training` what followed each onset, which a list does not: null of a service.
+    """
     measures = _measures(context, window, now, as_of, Filters(environment, version, segment, stage))
     mine = next((one for one in measures.components if one.name == component), None)
     if mine is None:
@@ -195,8 +198,14 @@ def retrained(
     context: Context, component: str, window: Window, *, environment: str = "production", as_of: int | None = None,
     now: int,
 ) -> Retrained:  # fmt: skip
-    """What followed each onset of drift or breach of a model that touches the window, until now."""
-    return retraining.answer(_measures(context, window, now, as_of, Filters(environment)), component)
+    """What followed each onset of drift or breach of a model that touches the window, until now.
+
+    Raises Unreadable for an unknown model.
+    """
+    measures = _measures(context, window, now, as_of, Filters(environment))
+    if all(one.name != component or one.kind != "model" for one in measures.components):
+        raise Unreadable("there is no such model; see the list of models.")
+    return retraining.answer(measures, component)
 
 
 def _shown(measures: Measures, components: Sequence[Component], delivery: bool) -> list[dict[str, Any]]:
@@ -345,9 +354,11 @@ def begun(
     measures = _measures(context, window, now, load, Filters(environment))
     chosen = [one.name for one in _chosen(measures.components, product, component)]
     cells = [cards.cell(measures, one) for one in measures.answers(measures.asked(chosen))]
+    models = [one.name for one in measures.components if one.name in chosen and one.kind == "model"]
+    trained = [retraining.answer(measures, name) for name in models]
     return Review(
         reviews.named("review", window.since, window.until, now, author, narrowed), weekly.title(window),
-        weekly.text(seen, told, cells), window.since, window.until, environment, product, component, load,
+        weekly.text(seen, told, cells, trained), window.since, window.until, environment, product, component, load,
         author, now, figures=figures(context, window, **narrowed, as_of=load, now=now),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from tandem import delivery, times, wording
 from tandem.delivered import Delivered, Whole
+from tandem.retrained import Retrained
 from tandem.shown import Cell, Change, Overview, Window
 
 LISTED = 12
@@ -20,13 +21,16 @@ def title(window: Window) -> str:
     return f"Review of {first}" if first == last else f"Review of {first} to {last}"
 
 
-def text(found: Overview, delivered: Delivered, cells: Sequence[Cell]) -> str:
-    """Budgets spent and by what, what happened, drift, promotions, delivery, and the sources that were late."""
+def text(
+    found: Overview, delivered: Delivered, cells: Sequence[Cell], retrained: Sequence[Retrained] = ()
+) -> str:  # fmt: skip
+    """Budgets spent and by what, what happened, drift and whether it was retrained, delivery, and late sources."""
     parts = [
         ("Budgets", _budgets(cells, found.changes)),
         ("Incidents", _of_lane(found.changes, "Incident")),
         ("Changes", _changes(found.changes)),
         ("Drift", _drift(found.changes)),
+        ("Retraining", _retrained(retrained, found.window)),
         ("Promotions", [_line(one) for one in found.changes if one.kind == "promotion"]),
         ("Delivery", _delivery(delivered)),
         ("Sources", [f"{escaped(name)} was late at the end of this window" for name in found.late]),
@@ -48,9 +52,9 @@ _MEANING = re.compile(r"[\\`*\[\]<>&|]|(?<!\w)_|_(?!\w)")
 """Signs that may mean something in the middle of a line of Markdown."""
 
 
-def escaped(name: str) -> str:
+def escaped(name: str, longest: int = 120) -> str:
     """A name from outside as text of Markdown: every sign that may mean something is taken by its word."""
-    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())[:120]
+    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())[:longest]
     return _MEANING.sub(r"\\\g<0>", plain)
 
 
@@ -105,6 +109,12 @@ def _changes(changes: Sequence[Change]) -> list[str]:
 
 def _drift(changes: Iterable[Change]) -> list[str]:
     return [f"{_line(one)}" for one in changes if one.lane == "Drift"]
+
+
+def _retrained(found: Iterable[Retrained], window: Window) -> list[str]:
+    """Of each model that drifted or was breached in the window, whether a training followed the last onset."""
+    return [f"**{escaped(one.model)}**: {escaped(one.sentence, 400)}" for one in found
+            if any(row.onset.until is None or row.onset.until > window.since for row in one.rows)]  # fmt: skip
 
 
 def _delivery(found: Delivered) -> list[str]:

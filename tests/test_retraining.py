@@ -33,7 +33,7 @@ from tandem.records import (
     Series,
 )
 from tandem.retrained import Retrained
-from tandem.shown import Window
+from tandem.shown import Unreadable, Window
 from tandem.store.file import Store
 from tandem.store.read import Reader
 from tests import fakes
@@ -218,6 +218,20 @@ def test_json_and_text_say_the_same(drifting: House) -> None:
     assert training["sentence"] in said
     assert "schedule" in said
     assert drifting.shown("api")["training"] is None
+
+
+def test_the_weekly_review_says_it_of_a_model_that_drifted_meanwhile(drifting: House) -> None:
+    text = report.begun(drifting.context, WEEK, now=NOW).text
+    lines = text.partition("## Retraining")[2].partition("##")[0].split("\n")
+    assert [line for line in lines if line.startswith("- ")] == [f"- **fraud**: {drifting.retrained().sentence}"]
+    quiet = report.begun(drifting.context, Window(NOW - 27 * DAY, NOW - 24 * DAY), now=NOW).text
+    assert "Nothing." in quiet.partition("## Retraining")[2].partition("##")[0]
+
+
+def test_an_unknown_model_is_said_to_be_unknown(drifting: House) -> None:
+    for name in ("nobody", "api"):
+        with pytest.raises(Unreadable, match="no such model"):
+            report.retrained(drifting.context, name, WEEK, now=NOW)
 
 
 def test_as_of_an_earlier_load_nothing_of_it_is_known(drifting: House) -> None:
