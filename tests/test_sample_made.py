@@ -56,9 +56,9 @@ def collected(store: Store, found: Config) -> Any:
     return SimpleNamespace(config=found, store=store)
 
 
-def signals(company: Any, component: str, days: int) -> list[dict[str, Any]]:
-    """What is said of the signals of a model's answers, with their objectives."""
-    answer = report.show(company, component, Window(END - days * DAY, END), now=END)
+def signals(company: Any, component: str) -> list[dict[str, Any]]:
+    """What is said of the signals of a model's answers over four weeks, with their objectives."""
+    answer = report.show(company, component, Window(END - 28 * DAY, END), now=END)
     return [one for one in answer["signals"] if one["signal"] not in MAKING]
 
 
@@ -67,7 +67,7 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """All sources of some models, and what was said of them before those that tell of making them came in."""
     with open_store(tmp_path_factory.mktemp("made") / "tandem.duckdb") as store:
         alone = collected(store, only(LOGS))
-        before = {name: {days: signals(alone, name, days) for days in (7, 28)} for name in MODELS}
+        before = {name: signals(alone, name) for name in MODELS}
         found = only((*OFFLINE, *LOGS))
         collected(store, replace(found, sources=tuple(one for one in found.sources if one.name in OFFLINE)))
         yield SimpleNamespace(config=found, store=store, before=before)
@@ -313,16 +313,90 @@ def test_the_retrained_model_is_better_and_not_by_chance() -> None:
     assert after.mean() - before.mean() > 5 * spread
 
 
+def followed(company: Any, component: str, days: int) -> Mapping[str, Any]:
+    """What `tandem show` says of trainings after the onsets of a model."""
+    answer: Mapping[str, Any] = report.show(company, component, Window(END - days * DAY, END), now=END)["training"]
+    return answer
+
+
+def test_the_onset_without_a_training_since_is_the_planted_one(company: Any) -> None:
+    [planted] = [one for one in TRUTH["event"] if one["key"] == "release-shifts-a-feature"]
+    found = followed(company, "query-intent", 28)
+    drifts = [one for one in found["onsets"] if planted["feature"] in one["features"]]
+    [began] = [seconds(one["since"]) for one in drifts]
+    assert abs(began - planted["start"].timestamp()) <= DAY
+    assert all(one["trainings"] == 0 and one["promotion"] is None for one in drifts)
+    assert found["sentence"].startswith("No training since")
+
+
+def test_the_breach_that_a_training_ended_is_told_whole(company: Any) -> None:
+    [true] = [one for one in TRUTH["retraining"] if one["component"] == "eta-regressor"]
+    [breach] = [one for one in followed(company, "eta-regressor", 28)["onsets"]
+                if one["promotion"] and one["promotion"]["version"] == true["version"]]  # fmt: skip
+    assert (breach["kind"], breach["signal"]) == ("breach", "error")
+    assert (breach["training"]["by"], breach["training"]["trigger"]) == ("person", "manual")
+    assert seconds(breach["promotion"]["interval"]["to"]) == true["promoted"].timestamp()
+    assert [one["state"] for one in breach["effects"]] == ["better"]
+    longer = followed(company, "eta-regressor", 60)["onsets"]
+    assert any(one["trainings"] >= 3 and one["promotion"] and one["promotion"]["version"] == true["version"]
+               for one in longer), "further back the onset lies before the training that failed"  # fmt: skip
+
+
+# -- where a version comes from
+
+
+def links(company: Any, component: str) -> dict[str, Any]:
+    found = report.lineage(company, component, Window(END - 7 * DAY, END), version=MADE_OF[component]["version"],
+                           now=END)  # fmt: skip
+    assert found.chain is not None
+    return {one.step: one for one in found.chain.links}
+
+
+def test_one_version_is_known_from_its_commit_to_its_traffic(company: Any) -> None:
+    true, found = MADE_OF["fraud-detector"], links(company, "fraud-detector")
+    assert {one.state for one in found.values()} == {"joined"}
+    assert (found["commit"].value, found["training"].value) == (true["commit"], true["run"])
+    assert found["data"].value == true["data_version"]
+    rules = {step: {part.rule for part in one.parts} for step, one in found.items()}
+    assert rules["commit"] == {"commit"}
+    assert rules["training"] == {"run"}
+    assert rules["data"] == {"digest"}
+    assert rules["validation"] == {"run", "digest"}
+    sources = {step: {part.source for part in one.parts} for step, one in found.items()}
+    assert sources["commit"] == {"history-fraud-detector"}
+    assert sources["training"] == {"registry", "lineage"}
+    assert sources["data"] == {"lineage"}
+    assert sources["validation"] == {"evaluations", "lineage"}
+    assert sources["promotion"] == {"registry"}
+    assert sources["serving"] == {"log-fraud-detector"}
+    assert not any(one.conflicts for one in found.values())
+
+
+def test_of_the_version_from_a_notebook_what_is_missing_is_said(company: Any) -> None:
+    found = links(company, "click-model")
+    assert found["training"].state == "joined"
+    assert found["promotion"].state == "joined"
+    assert found["commit"].state == "missing"
+    assert found["validation"].state == "missing"
+    assert found["data"].state == "stated", "its run names the data, and nobody tells of it"
+
+
+def test_a_run_that_two_tools_tell_of_is_one(company: Any) -> None:
+    for component, tool in (("query-intent", "training-logs"), ("eta-regressor", "lineage")):
+        found = links(company, component)["training"]
+        assert (found.state, found.value) == ("joined", MADE_OF[component]["run"])
+        assert {part.source for part in found.parts} == {"registry", tool}
+
+
 # -- numbers that were not made in production
 
 
 def test_no_offline_number_moves_a_production_objective(company: Any) -> None:
-    for component, known in company.before.items():
-        assert any(one["objective"] for one in known[28]), "there are objectives to be moved"
-        for days, expected in known.items():
-            assert signals(company, component, days) == expected, component
-    assert any(one["signal"] == "validation_success" for one in report.show(
-        company, "fraud-detector", Window(END - 28 * DAY, END), now=END)["signals"])  # fmt: skip
+    for component, expected in company.before.items():
+        assert any(one["objective"] for one in expected), "there are objectives to be moved"
+        assert signals(company, component) == expected, component
+    assert Reader(company.store).series(component="fraud-detector", signal="outcome", stage="evaluation")
+    assert Reader(company.store).series(component="fraud-detector", signal="valid_rows", stage="training")
 
 
 def test_nor_does_the_worst_evaluation_there_could_be(company: Any, tmp_path: Path) -> None:
@@ -345,5 +419,4 @@ def test_nor_does_the_worst_evaluation_there_could_be(company: Any, tmp_path: Pa
             store.cursor().execute("SELECT sum(n) FROM confusion WHERE actual <> predicted AND n > 9999").fetchall()
         )
         assert wrong == 1_000_000, "it was read"
-        for days, expected in company.before["fraud-detector"].items():
-            assert signals(worst, "fraud-detector", days) == expected
+        assert signals(worst, "fraud-detector") == company.before["fraud-detector"]
