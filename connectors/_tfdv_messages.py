@@ -187,7 +187,7 @@ def _wire(kind: Any) -> int:
 
 def _value(data: bytes, value: Any, kind: Any) -> Any:
     if isinstance(kind, dict):
-        return _decoded(data, *value, kind)
+        return _decoded(data, value[0], value[1], kind)
     if isinstance(kind, tuple):
         return kind[value] if value < len(kind) else str(value)
     if kind == "text":

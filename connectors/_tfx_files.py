@@ -58,7 +58,7 @@ def stage(config: Config, told: Told, split: str) -> Stage:
     names = (told.pipeline, told.node, split)
     if any(name and fnmatchcase(name, glob) for name in names for glob in config.production):
         return "production"
-    if config.production_from is not None and told.span and int(told.span) >= config.production_from:
+    if config.production_from is not None and told.span.isdigit() and int(told.span) >= config.production_from:
         return "production"
     return "evaluation" if any(fnmatchcase(split, glob) for glob in config.evaluation) else "training"
 
@@ -90,11 +90,18 @@ def of_artifact(root: Path | None, uri: str, split: str, kind: str) -> Item | No
 
     The address may be of another machine or of a store of objects: its longest end that is there below `root` counts.
     """
-    place = _below(root, uri) if root is not None else None
-    if place is None:
+    if root is None or "/" in split:
         return None
+    try:
+        place = _below(root, uri)
+        return _in(place, split, kind) if place is not None else None
+    except (OSError, ValueError):  # a folder that may not be read, or an address that is none
+        return None
+
+
+def _in(place: Path, split: str, kind: str) -> Item | None:
     for folder in (place / f"Split-{split}", place / split, *([place] if not split else [])):
-        for path in sorted(folder.iterdir())[:_MOST] if folder.is_dir() else ():
+        for path in sorted(folder.iterdir())[:_MOST] if folder.is_dir() and not folder.is_symlink() else ():
             if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
                 found = item_of(path, Given())
                 if kind_of(found.head, found.name) == kind:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OVERLAP = 3_600_000
 """Milliseconds before the newest change that are read again: machines' clocks differ, and events come behind."""
 HORIZON = 30 * DAY
-KNOWN, _LAYOUTS = 5_000, 800
+KNOWN, _LAYOUTS = 5_000, 600
 """Files, artifacts and bins that are remembered; with them the state stays below 1 MiB."""
 _PIECE = 500
 _KINDS = {"ExampleStatistics": "statistics", "ExampleAnomalies": "anomalies"}
@@ -131,6 +131,9 @@ class Reading:
         kind = _KINDS[artifact.kind]
         day = _tfx_files.day_of(self.config, span)
         ts = day if day is not None else (source or artifact).created // 1000
+        if ts >= self.pull.until:  # a span of tomorrow
+            self.missing.append(number)
+            return
         for split in splits(artifact) or [""]:
             found = _tfx_files.of_artifact(root, artifact.uri, split, kind)
             if found is None:
@@ -153,15 +156,14 @@ class Reading:
     def of_files(self, found: Sequence[Item]) -> Iterator[Page]:
         """Files without a store, of which only those that have changed are read."""
         told = list(_tfx_files.of_folder(found, self.config))
-        all_of = self.again or bool(self.state.get("provisional"))
-        known = {} if all_of else dict(self.state.get("files") or {})
-        marks = {_short(one.name): stamp([one.item]) for one in told if one.ts < self.pull.until}
+        marks = {_short(one.name): stamp([one.item])[:16] for one in told if one.ts < self.pull.until}
+        if self.state and not self.again and marks == self.state.get("files"):
+            yield Page(state=self.state, findings=self.said.findings(self.config.common.name))
+            return
+        known = {} if self.again or self.state.get("provisional") else dict(self.state.get("files") or {})
         changed = [one for one in told if marks.get(_short(one.name)) != known.get(_short(one.name))]
         if any(not one.dated for one in changed):
             self.said.remark("no file says when its data is of; the time of the file is taken, or give --at")
-        if self.state and marks == self.state.get("files"):
-            yield Page(state=self.state, findings=self.said.findings(self.config.common.name))
-            return
         yield from self.counting.pages(one for one in changed if one.ts < self.pull.until)
         yield self._end({"files": dict(list(marks.items())[-KNOWN:])}, self.config.common.name)
 

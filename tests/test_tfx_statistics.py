@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,18 +173,25 @@ def test_files_that_come_later_than_the_store_are_awaited(pipelines: Pipelines) 
     assert len(facts(elsewhere, "volume")) == 1, "the end of the address is enough"
 
 
-@pytest.mark.parametrize("uri", ["../../secret/7", "/../{up}/secret/7", "file:///{up}/secret/7", "gs://b/link/7"])
-def test_nothing_outside_of_the_root_is_read(pipelines: Pipelines, uri: str) -> None:
+@pytest.mark.parametrize(
+    ("uri", "split"),
+    [("../../secret/7", "train"), ("/../{up}/secret/7", "train"), ("file:///{up}/secret/7", "train"),
+     ("gs://b/link/7", "train"), ("gs://b/own/7", "linked"), ("gs://b/own/7", "../../../secret/7/Split-train"),
+     ("x" * 5000 + "/7", "train"), ("http://[::1/own/7", "train"), ("own/\0/7", "train")],
+)  # fmt: skip
+def test_nothing_outside_of_the_root_is_read(pipelines: Pipelines, uri: str, split: str) -> None:
     secret = pipelines.folder.parent / "secret" / "7"
     (secret / "Split-train").mkdir(parents=True)
     (secret / "Split-train" / "FeatureStats.pb").write_bytes((PAYLOADS / "FeatureStats.pb").read_bytes())
     (pipelines.folder / "link").symlink_to(secret.parent)
+    (pipelines.folder / "own" / "7" / "Split-").mkdir(parents=True)
+    (pipelines.folder / "own" / "7" / "Split-linked").symlink_to(secret / "Split-train")
     examples = pipelines.examples("r1", AT)
     pipelines.statistics("r1", AT + 100, examples, {})
     pipelines.run(
         "UPDATE Artifact SET uri = ? WHERE uri LIKE '%StatisticsGen%'", uri.format(up=pipelines.folder.parent)
     )
-    pipelines.run("""UPDATE ArtifactProperty SET string_value = '["train"]' WHERE string_value = '[]'""")
+    pipelines.run("UPDATE ArtifactProperty SET string_value = ? WHERE string_value = '[]'", json.dumps([split]))
     pages = fetched(pipelines.path)
     assert not facts(pages, "volume")
     assert "are not there" in said(pages)
