@@ -68,3 +68,27 @@ def test_reading_a_config_loads_no_connector_that_it_does_not_name(module: str) 
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == ""
+
+
+def test_a_pull_of_events_samples_and_counts_loads_no_pandas(tmp_path: Path) -> None:
+    """pyarrow would import it for every list that it looks into: 47 MB more for each process that collects."""
+    code = (
+        "import sys, pathlib\n"
+        "from tandem import collect\n"
+        "from tandem.records import Covered, Event, Fact, Gap, Page, Ratio, Sample, Series\n"
+        "from tandem.store.file import open_store\n"
+        "from tests import fakes\n"
+        "at = fakes.NOW - 600\n"
+        "builds = [Event('build', 'b1', at, ended=at + 9, components=('checkout-api',), outcome='good')]\n"
+        "numbers = [Sample(Series('sample', component='checkout-api', name='loss'), at, 0.5, 'r1')]\n"
+        "counts = [Fact(Series('request_success', component='checkout-api'), at, Ratio(2**61, 2**62))]\n"
+        "page = Page([*builds, *numbers, *counts], covered=[Covered(at, at + 300)], gaps=[Gap(0, 9, 'gone')])\n"
+        "with open_store(pathlib.Path(sys.argv[1])) as store:\n"
+        "    done = collect.pull(store, fakes.source(fakes.saying([page])), fakes.NOW)\n"
+        "assert not done.error and done.rows > 4, done\n"
+        "print('pyarrow' in sys.modules, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.duckdb")], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "True False", done.stderr

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
 from tandem import derive
 from tandem.bins import MISSING, Layout
@@ -37,7 +36,7 @@ from tandem.records import (
 from tandem.store import tables
 from tandem.store.drifted import Touched, drift_facts
 from tandem.store.naming import Names
-from tandem.store.rows import arrow, content, event_of
+from tandem.store.rows import content, event_of, insert, table
 
 if TYPE_CHECKING:
     from tandem.store.write import Writer
@@ -301,18 +300,17 @@ class Load:
 
     def _same_baseline(self, key: tuple[str, str, str], record: Baseline, counts: list[int]) -> bool:
         """Whether the newest reference of that key is this one: categories keep their bins in another window too."""
-        row = self.cursor.execute(
+        rows = self.cursor.execute(
             "SELECT since, until, counts FROM baseline WHERE component = ? AND signal = ? AND name = ? "
             "ORDER BY load_id DESC LIMIT 1",
             [*key],
-        ).fetchone()
-        return row == (record.since, record.until, counts)
+        ).fetchall()
+        return rows == [(record.since, record.until, counts)]
 
     def _append(self) -> None:
         self.names.flush()
         for name, staged in self.staged.items():
             kind = tables.KINDS[name]
-            self.cursor.execute(f"DELETE FROM staged_{name}")
             self._add_new(kind, staged)
             self._load_staged(kind, staged)
             if self.slices:
@@ -320,6 +318,7 @@ class Load:
                 staged.widths |= {BUCKET, HOUR}
             if staged.ways:
                 self._differences(kind, staged)
+                self.cursor.execute(tables.empty_staged(kind))
         self.staged = {name: _Staged() for name in tables.KINDS}
         self.slices = False
         self.cursor.execute("DELETE FROM restated")
@@ -336,7 +335,7 @@ class Load:
         widths = np.array([self.names.widths[one] for one in own.tolist()])[place.reshape(-1)]
         for width in np.unique(widths).tolist():
             mine = widths == width
-            self.cursor.register("arriving", pa.table({name: arrow(columns[name][mine]) for name in names}))
+            self.cursor.register("arriving", table({name: columns[name][mine] for name in names}))
             self.cursor.execute(tables.append_new(kind, width), [self.id])
             self._correct(kind, "arriving", width, int(columns["ts"][mine].min()))
             if kind.name == "histogram" and width == HOUR:
@@ -351,8 +350,7 @@ class Load:
             columns: list[Any] = list(zip(*staged.rows, strict=True))
             chunks.append(dict(zip(names, columns, strict=True)))
         for chunk in chunks:
-            table = pa.table({name: arrow(chunk[name]) for name in names})
-            self.cursor.register("arriving", table)
+            self.cursor.register("arriving", table({name: chunk[name] for name in names}))
             self.cursor.execute(f"INSERT INTO staged_{kind.name} SELECT * FROM arriving")
             self.cursor.unregister("arriving")
             staged.widths |= {self.names.widths[one] for one in np.unique(np.asarray(chunk["series"])).tolist()}
@@ -369,7 +367,7 @@ class Load:
             run(tables.fingerprints(kind))
             rejected = self._contradictions(kind)
         for width in sorted(staged.widths):
-            run(f"DELETE FROM delta_{kind.name}")
+            run(tables.empty_delta(kind))
             if "bucket" in staged.ways:
                 run(tables.bucket_delta(kind, width))
             if "slice" in staged.ways:
@@ -417,17 +415,17 @@ class Load:
         self.writer.conflicts += [f"{kind.name}, bucket {ts}" for _, ts in found]
         self.cursor.execute("DELETE FROM rejected")
         self.cursor.executemany("INSERT INTO rejected VALUES (?, ?)", found)
-        for table in ("print", "staged"):
+        for held in ("print", "staged"):
             self.cursor.execute(
-                f"DELETE FROM {table}_{kind.name} WHERE (series, ts) IN (SELECT series, ts FROM rejected)"
+                f"DELETE FROM {held}_{kind.name} WHERE (series, ts) IN (SELECT series, ts FROM rejected)"
             )
         return True
 
     # -- what follows from feature histograms
 
-    def _touch(self, table: str = "delta_histogram") -> None:
+    def _touch(self, table_name: str = "delta_histogram") -> None:
         rows = self.cursor.execute(
-            f"SELECT DISTINCT s.component, s.environment, s.name, d.ts - d.ts % 86400 FROM {table} d "
+            f"SELECT DISTINCT s.component, s.environment, s.name, d.ts - d.ts % 86400 FROM {table_name} d "
             "JOIN series s ON s.id = d.series WHERE s.signal = 'feature' AND s.segment = '' AND s.stage = 'production'"
         ).fetchall()
         self.touched |= {Touched(*row) for row in rows}
@@ -473,8 +471,8 @@ class Load:
 
     def stored(self, keys: set[tuple[str, str]]) -> dict[tuple[str, str], dict[int, Event]]:
         """The attempts of objects of the source as they stand, by (kind, key) and attempt."""
-        table = pa.table({"kind": [kind for kind, _ in keys], "key": [key for _, key in keys]})
-        self.cursor.register("arriving", table)
+        columns = {"kind": [kind for kind, _ in keys], "key": [key for _, key in keys]}
+        self.cursor.register("arriving", table(columns))
         rows = self.cursor.execute(
             "SELECT kind, key, attempt, arg_max(content, load_id) FROM event SEMI JOIN arriving USING (kind, key) "
             "WHERE source = ? GROUP BY kind, key, attempt",
@@ -497,8 +495,8 @@ class Load:
 
     def _flush(self) -> None:
         """Write the rows of the small tables that have gathered, many at once."""
-        for table, rows in (("slice", self.new_slices), ("slice_load", self.told_slices), ("event", self.new_events)):
-            self._insert(table, rows)
+        for name, rows in (("slice", self.new_slices), ("slice_load", self.told_slices), ("event", self.new_events)):
+            insert(self.cursor, name, rows)
             rows.clear()
 
     def follow(self, changed: Sequence[tuple[list[Event], list[Event]]]) -> None:
@@ -581,8 +579,8 @@ class Load:
             newest[number, seconds, micros, sample.run, sample.step] = value
         columns = list(zip(*newest, strict=True))
         names = ("series", "ts", "micros", "run", "step")
-        table = pa.table({**dict(zip(names, columns, strict=True)), "value": list(newest.values())})
-        self.cursor.register("arriving", table)
+        values = {**dict(zip(names, columns, strict=True)), "value": list(newest.values())}
+        self.cursor.register("arriving", table(values))
         changed = self.cursor.execute(
             "INSERT INTO sample SELECT a.series, a.ts, a.micros, a.run, a.step, a.value, ?::BIGINT FROM arriving a "
             "LEFT JOIN (SELECT series, ts, micros, run, step, arg_max(value, load_id) AS value FROM sample "
@@ -604,14 +602,14 @@ class Load:
         fresh = [(*key, since, until) for key, spans in wanted.items()
                  for since, until in subtract(union(spans), union(known.get(key, ())))]  # fmt: skip
         self.rows += len(fresh)
-        self._insert("coverage", [(self.writer.source, *row, self.id) for row in fresh])
+        insert(self.cursor, "coverage", [(self.writer.source, *row, self.id) for row in fresh])
         self._gaps({gap: None for piece in pieces for gap in piece.gaps})
 
     def _known_cover(
         self, wanted: Mapping[tuple[str, str], list[tuple[int, int]]]
     ) -> dict[tuple[str, str], list[tuple[int, int]]]:
-        table = pa.table({"component": [name for name, _ in wanted], "signal": [signal for _, signal in wanted]})
-        self.cursor.register("arriving", table)
+        columns = {"component": [name for name, _ in wanted], "signal": [signal for _, signal in wanted]}
+        self.cursor.register("arriving", table(columns))
         rows = self.cursor.execute(
             "SELECT component, signal, since, until FROM coverage SEMI JOIN arriving USING (component, signal) "
             "WHERE source = ? AND until >= ? AND since <= ?",
@@ -633,15 +631,7 @@ class Load:
         ).fetchall()
         known = set(rows)
         told = [(gap.component, gap.signal, gap.since, gap.until, gap.reason) for gap in gaps]
-        self._insert("gap", [(self.writer.source, *row, self.id) for row in told if row not in known])
-
-    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        if not rows:
-            return
-        columns = {f"c{place}": list(column) for place, column in enumerate(zip(*rows, strict=True))}
-        self.cursor.register("arriving", pa.table(columns))
-        self.cursor.execute(f"INSERT INTO {table} SELECT * FROM arriving")
-        self.cursor.unregister("arriving")
+        insert(self.cursor, "gap", [(self.writer.source, *row, self.id) for row in told if row not in known])
 
 
 def _next(cursor: duckdb.DuckDBPyConnection) -> int:

@@ -23,8 +23,8 @@ from tandem.records import BUCKET, HOUR, Event
 from tandem.store.file import Store
 from tandem.store.load import Load
 from tandem.store.naming import Names
-from tandem.store.other import Other, insert
-from tandem.store.rows import event_of
+from tandem.store.other import Other
+from tandem.store.rows import event_of, insert
 from tandem.store.tables import COARSE, KINDS, TIERS, Kind
 from tandem.store.write import Writer, roll_back
 

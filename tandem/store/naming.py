@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from tandem.bins import CATEGORIES, MISSING, OTHER, Layout
 from tandem.place import MARGIN, columns_of, other
@@ -15,6 +14,7 @@ from tandem.records import (
     Series,
 )
 from tandem.store.file import Placed, Store, layout_spec
+from tandem.store.rows import table
 
 HOURLY = frozenset({"feature", "prediction", "drift"})
 """Signals whose buckets are an hour wide."""
@@ -104,8 +104,7 @@ class Names:
             return
         names = ("id", "base", "component", "signal", "name", "version", "segment", "environment", "stage", "source",
                  "layout", "width")  # fmt: skip
-        table = pa.table(dict(zip(names, zip(*self.new, strict=True), strict=True)))
-        self.cursor.register("arriving", table)
+        self.cursor.register("arriving", table(dict(zip(names, zip(*self.new, strict=True), strict=True))))
         self.cursor.execute("INSERT INTO series BY NAME SELECT * FROM arriving")
         self.cursor.unregister("arriving")
         self.new = []

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from tandem.store.file import Store
 from tandem.store.load import DERIVED
 from tandem.store.naming import Names
+from tandem.store.rows import insert
 from tandem.store.tables import TIERS, Kind
 
 FOLLOWS = sorted(DERIVED - {"drift"})
@@ -155,15 +155,6 @@ class Other:
 
     def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         insert(self.cursor, table, rows)
-
-
-def insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """Append rows to a table, column by column."""
-    if rows:
-        columns = {f"c{place}": list(column) for place, column in enumerate(zip(*rows, strict=True))}
-        cursor.register("arriving", pa.table(columns))
-        cursor.execute(f"INSERT INTO {table} SELECT * FROM arriving")
-        cursor.unregister("arriving")
 
 
 def _second(pair: tuple[Any, int]) -> int:

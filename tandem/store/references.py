@@ -97,14 +97,14 @@ def stored(
     cursor: duckdb.DuckDBPyConnection, names: Registry, component: str, feature: str
 ) -> tuple[Histogram, float | None] | None:
     """The newest reference of a feature, inside a transaction, and its exact deviation."""
-    row = cursor.execute(
+    rows = cursor.execute(
         "SELECT layout, bins, counts, sums, squares FROM baseline WHERE component = ? AND signal = 'feature' "
         "AND name = ? ORDER BY load_id DESC LIMIT 1",
         [component, feature],
-    ).fetchone()
-    if row is None:
+    ).fetchall()
+    if not rows:
         return None
-    layout, places, counts, sums, squares = row
+    [(layout, places, counts, sums, squares)] = rows
     cells = dict(zip(places, counts, strict=True)), dict(zip(places, map(int, sums), strict=True))
     histogram = Histogram(names.layout(layout), *cells)
     return histogram, deviation(histogram, squares)

@@ -73,12 +73,22 @@ def create_tables() -> list[str]:
 
 def create_staging(kind: Kind) -> list[str]:
     """CREATE statements of a writer's temporary tables of one summary."""
-    name = kind.name
     return [
-        f"CREATE TEMP TABLE staged_{name} (fact BIGINT, series INTEGER, ts BIGINT, slice INTEGER{kind.columns})",
-        f"CREATE TEMP TABLE delta_{name} (series INTEGER, ts BIGINT, slice INTEGER{kind.columns})",
-        f"CREATE TEMP TABLE seen_{name} (series INTEGER, ts BIGINT, print UBIGINT)",
+        empty_staged(kind),
+        empty_delta(kind),
+        f"CREATE TEMP TABLE seen_{kind.name} (series INTEGER, ts BIGINT, print UBIGINT)",
     ]
+
+
+def empty_staged(kind: Kind) -> str:
+    """Make the table of what arrives anew: rows deleted from a table in memory would keep their place in it."""
+    columns = f"fact BIGINT, series INTEGER, ts BIGINT, slice INTEGER{kind.columns}"
+    return f"CREATE OR REPLACE TEMP TABLE staged_{kind.name} ({columns})"
+
+
+def empty_delta(kind: Kind) -> str:
+    """Make the table of differences anew."""
+    return f"CREATE OR REPLACE TEMP TABLE delta_{kind.name} (series INTEGER, ts BIGINT, slice INTEGER{kind.columns})"
 
 
 def fingerprints(kind: Kind) -> str:
