@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,12 @@ import pytest
 from sklearn.metrics import classification_report, confusion_matrix
 
 from connectors._mlflow_counts import USUAL, Columns, counted, prefix_of
+from tandem import collect
+from tandem import report as report_of
+from tandem.config import load
 from tandem.records import Confusion, Fact, Page, Ratio
+from tandem.shown import Window
+from tandem.store.file import open_store
 from tests import mlflow_pulls
 from tests.mlflow_pulls import DATABASE, FOREST, LOGREG, NOW, events, facts, findings, parsed, pull, samples, state
 from tests.mlflow_replay import PAYLOADS, Replay, Running
@@ -362,3 +368,47 @@ def test_of_classes_that_cannot_be_told_apart_the_right_ones_count(evaluated: Re
 def test_runs_that_evaluate_are_no_trainings(evaluated: Replay, server: Running) -> None:
     pages = pull(server)
     assert EVALUATION not in events(pages, "training") and EVALUATION in events(pages, "validation")
+
+
+def test_what_evaluations_count_enters_no_objective_of_production(
+    evaluated: Replay, server: Running, tmp_path: Path
+) -> None:
+    """The counts of evaluations are many and bad; those of production are not there at all."""
+    evaluated.put(FOREST, "per_class_metrics.csv", wrote("per_class_metrics.csv"))
+    (tmp_path / "tandem.toml").write_text(f"""
+store = "tandem.duckdb"
+[[component]]
+name = "triage"
+kind = "model"
+[[objective]]
+component = "triage"
+signal = "accuracy"
+target = 0.99
+[[objective]]
+component = "triage"
+signal = "correct"
+target = 0.99
+[[source]]
+connector = "mlflow"
+name = "registry"
+url = "{server.url}"
+artifacts = ["*eval_results_table.json", "per_class_metrics.csv"]
+component = "triage"
+""")
+    given = load(tmp_path / "tandem.toml")
+    counts = rows_of("binary_eval_results_table.json", "target", "outputs")
+    right = sum(n for (one, other), n in counts.items() if one == other)
+    with open_store(given.store) as store:
+        for now in (NOW, NOW + 300, NOW + 2 * 86_400):
+            assert not collect.pull(store, given.sources[0], now).error
+            context = SimpleNamespace(config=given, store=store)
+            window = Window(NOW - 86_400, now)
+            rows = report_of.show(context, "triage", window, now=now)["signals"]
+            judged = [row["state"] for row in rows if row["objective"]]
+            assert len(judged) >= 2 and set(judged) == {"unknown"}
+            told = {row["signal"] for row in rows if row["total"]}
+            assert not told & {"outcome", "correct", "accuracy"}, "nothing of production was measured"
+            offline = report_of.show(context, "triage", window, stage="evaluation", now=now)["signals"]
+            found = {row["signal"]: (row["good"], row["total"]) for row in offline if row["total"]}
+            assert found["outcome"] == (right, sum(counts.values())), "and it is counted once, however often it is read"
+            assert found["correct"][1] == 150
