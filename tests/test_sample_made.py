@@ -345,11 +345,15 @@ def test_the_breach_that_a_training_ended_is_told_whole(company: Any) -> None:
 # -- where a version comes from
 
 
-def links(company: Any, component: str) -> dict[str, Any]:
+def chain(company: Any, component: str) -> Any:
     found = report.lineage(company, component, Window(END - 7 * DAY, END), version=MADE_OF[component]["version"],
                            now=END)  # fmt: skip
     assert found.chain is not None
-    return {one.step: one for one in found.chain.links}
+    return found.chain
+
+
+def links(company: Any, component: str) -> dict[str, Any]:
+    return {one.step: one for one in chain(company, component).links}
 
 
 def test_one_version_is_known_from_its_commit_to_its_traffic(company: Any) -> None:
@@ -370,6 +374,7 @@ def test_one_version_is_known_from_its_commit_to_its_traffic(company: Any) -> No
     assert sources["promotion"] == {"registry"}
     assert sources["serving"] == {"log-fraud-detector"}
     assert not any(one.conflicts for one in found.values())
+    assert chain(company, "fraud-detector").unknown == (), "parameters, commit, data and environment"
 
 
 def test_of_the_version_from_a_notebook_what_is_missing_is_said(company: Any) -> None:
@@ -379,6 +384,7 @@ def test_of_the_version_from_a_notebook_what_is_missing_is_said(company: Any) ->
     assert found["commit"].state == "missing"
     assert found["validation"].state == "missing"
     assert found["data"].state == "stated", "its run names the data, and nobody tells of it"
+    assert chain(company, "click-model").unknown == ("commit", "environment")
 
 
 def test_a_run_that_two_tools_tell_of_is_one(company: Any) -> None:

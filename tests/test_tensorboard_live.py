@@ -11,7 +11,7 @@ import pytest
 
 from connectors import tensorboard
 from connectors._files import item
-from tandem.connect import Common, Given
+from tandem.connect import Common, Given, Pull
 from tandem.records import Event, Sample
 from tests.environments import environment
 
@@ -86,3 +86,18 @@ def test_every_value_and_its_time_are_those_that_tensorboard_reads(tmp_path: Pat
     assert {name: dict(events["plain/trial", 1].labels)[name] for name in ("param.lr", "param.optimizer")} == {
         "param.lr": "0.01", "param.optimizer": "adam"}  # fmt: skip
     assert {one.outcome for one in events.values()} == {"excluded"}, "nothing says how they ended"
+
+
+def test_tensorboard_reads_the_event_files_of_the_sample_company() -> None:
+    folder = Path(__file__).parent.parent / "sample_data" / "files" / "tensorboard" / "query-intent"
+    runs = sorted(one.name for one in folder.iterdir())
+    found = json.loads(run(environment("tensorboard", REQUIREMENTS), READ, str(folder), *runs))
+    pages = tensorboard.fetch(
+        tensorboard.Config(Common("tensorboard", "logs"), path=folder), Pull(0, 1 << 40, 1 << 40, first=True)
+    )
+    mine: dict[str, dict[str, list[list[float]]]] = {}
+    for one in (record for page in pages for record in page.records):
+        if isinstance(one, Sample):
+            mine.setdefault(one.run, {}).setdefault(one.series.name, []).append([one.ts, one.step, one.value or 0.0])
+    assert {run: {tag: sorted(some) for tag, some in tags.items()} for run, tags in mine.items()} == found
+    assert sum(len(some) for tags in found.values() for some in tags.values()) == 1344
