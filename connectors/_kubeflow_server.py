@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from connectors._fields import Raw, Unusable, rows_of, text_of
 from connectors._http import Client
 from connectors._kubeflow import Artifact, Run, Version, artifact_of, completed, run_of, version_of, wanted
 from connectors._kubeflow_telling import Words, counted, fits
+from connectors._memory import kept, reach
 from tandem import times
 from tandem.connect import Pull, SourceDown, SourceRefused
 from tandem.records import DAY, Event, Page, Record
@@ -55,12 +55,8 @@ class Memory:
 
 def remembered(config: Any, pull: Pull) -> Memory:
     """What the pull before this one left; nothing where it was told other settings."""
-    told = ["1", config.url, config.web, config.namespace, config.pipelines, config.experiments, config.ignore,
-            config.validations, config.evaluation, config.training, sorted(config.common.status.items())]  # fmt: skip
-    settings = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    if not isinstance(pull.state, dict) or pull.state.get("settings") != settings:
-        return Memory(settings, floor=pull.since if pull.first else 0)
-    return Memory(**pull.state)
+    return kept(Memory, config, pull, config.url, config.web, config.namespace, config.pipelines, config.experiments,
+                config.ignore, config.validations, config.evaluation, config.training)  # fmt: skip
 
 
 @dataclass
@@ -80,9 +76,7 @@ class Reading:
     def pages(self) -> Iterator[Page]:
         """What was created, what ended no matter when it was created, and what was last seen to go on."""
         self.memory.floor = min(self.memory.floor, self.pull.since)
-        back = self.pull.until - (self.config.common.horizon or HORIZON)
-        sweep = self.pull.sweep and not self.pull.first
-        start = max(self.memory.floor, min(self.pull.since, back) if sweep else self.pull.since)
+        start, _ = reach(self.memory.floor, self.config, self.pull, HORIZON)
         if self.pull.sweep:
             self.memory.names, self.memory.artifacts = {}, ""
         for found in self._listed(("created_at", start, self.pull.until)):

@@ -23,3 +23,13 @@ def kept(kind: Callable[..., M], config: Any, pull: Pull, *told: object) -> M:
     if not isinstance(pull.state, dict) or pull.state.get("settings") != settings:
         return kind(settings, floor=pull.since if pull.first else 0)
     return kind(**pull.state)
+
+
+def reach(floor: int, config: Any, pull: Pull, horizon: int) -> tuple[int, int]:
+    """(since when all is asked for, how far back what has ended may begin anew), epoch seconds.
+
+    The daily sweep asks for all of the horizon, `floor` is never passed.
+    """
+    back = pull.until - (config.common.horizon or horizon)
+    sweeps = pull.sweep and not pull.first
+    return max(floor, min(pull.since, back) if sweeps else pull.since), back

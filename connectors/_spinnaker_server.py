@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from connectors._fields import Raw, Unusable
 from connectors._http import Client
-from connectors._memory import kept
+from connectors._memory import kept, reach
 from connectors._spinnaker import Execution, Words, execution_of
 from tandem.connect import Pull, SourceDown, SourceRefused
 from tandem.records import DAY, Event, Page
@@ -67,9 +67,7 @@ class Reading:
     def pages(self) -> Iterator[Page]:
         """What is new, what runs, and what was restarted."""
         self.memory.floor = min(self.memory.floor, self.pull.since)
-        back = self.pull.until - (self.config.common.horizon or HORIZON)
-        sweep = self.pull.sweep and not self.pull.first
-        start = max(self.memory.floor, min(self.pull.since, back) if sweep else self.pull.since)
+        start, back = reach(self.memory.floor, self.config, self.pull, HORIZON)
         for place, application in enumerate(self.config.applications):
             self.pull.progress(application, place / len(self.config.applications))
             for low in range(start, self.pull.until, STRETCH):
