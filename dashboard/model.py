@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import component, drifted, frame, judged, objectives, reading, retrained, text
+from dashboard import component, drifted, frame, judged, objectives, reading, retrained, text, traced
 from dashboard.view import View
 from tandem.modelled import Modelled
 from tandem.shown import Detail
@@ -56,6 +56,7 @@ def _panels(view: View, found: Detail) -> list[tuple[str, str, Callable[[], None
         "Drift": ("left", lambda: drifted.features(view, found)),
         "Reference and current": ("right", lambda: drifted.pair(view, found)),
         **_of_tools(view, found),
+        traced.TITLE: ("left", lambda: traced.show(view, found)),
         retrained.TITLE: ("left", lambda: retrained.show(view, found)),
         "Versions": ("left", lambda: _versions(view, found)),
         "Samples": ("left", lambda: _samples(view, found)),
@@ -73,8 +74,9 @@ def _of_tools(view: View, found: Detail) -> dict[str, tuple[str, Callable[[], No
 
 ORDER = (
     "Quality by version", "Quality over the window", "Labels", "Mix or real", "Accuracy by segment", "Fairness",
-    "Confusion matrix", "Drift", "Other tools", retrained.TITLE, "Reference and current", "Data quality", "Scores",
-    "Errors", "Calibration", "Predictions", "Changes", "Training runs", "Versions", "Samples", "Partners",
+    "Confusion matrix", "Drift", "Other tools", traced.TITLE, retrained.TITLE, "Reference and current",
+    "Data quality", "Scores", "Errors", "Calibration", "Predictions", "Changes", "Training runs", "Versions", "Samples",
+    "Partners",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from tandem.compared import Comparison
 from tandem.lists import Lists
 from tandem.retrained import Retrained
 from tandem.reviews import Moment, Review
+from tandem.traced import Lineage
 
 KEPT = 64
 """How many answers are kept; an answer is a few hundred kilobytes."""
@@ -98,6 +99,18 @@ def retrained(view: View, component: str) -> Retrained:
                                 now=view.now)  # fmt: skip
 
     answer: Retrained = _kept(_key("retrained", view, component, view.environment), view.context.version(), ask)
+    return answer
+
+
+def lineage(view: View, component: str, runs: tuple[str, str] = ("", "")) -> Lineage:
+    """Where the version of a model comes from, and two of its training runs; raises one of UNREADABLE."""
+    question: dict[str, Any] = {"environment": view.environment, "version": view.asked["version"]}
+    question["compare"] = runs if any(runs) else ()
+
+    def ask() -> Lineage:
+        return report.lineage(view.context, component, view.window, **question, as_of=view.as_of, now=view.now)
+
+    answer: Lineage = _kept(_key("lineage", view, component, *question.values()), view.context.version(), ask)
     return answer
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from dashboard import other
+from dashboard import between, other
 from tandem import signing, times
 from tandem.records import BUCKET, DAY
 from tandem.shown import STATES, Half, Side, Window
@@ -102,6 +102,7 @@ SCHEMA: Mapping[str, Rule] = {
     "signature": Rule("", _name),
 }
 """Only keys that pages honour; on a list of components `tab` is the state it is narrowed to, `selected` the search;
+on the page of a model `selected` is a feature, or two training runs (`between.py`);
 on the page of one component `tab` is the name of an objective, or the threshold of a model's "what if"."""
 LOOKS = frozenset({"side", "compare", "selected", "tab", "live"})
 """Keys that show other parts of the same answer."""
@@ -191,7 +192,13 @@ class View:
     @property
     def selected(self) -> str:
         """The feature that was asked for, or ""."""
-        return str(self.asked["selected"])
+        chosen = str(self.asked["selected"])
+        return "" if chosen.startswith(between.KIND) else chosen
+
+    @property
+    def runs(self) -> tuple[str, str]:
+        """The two training runs that are put side by side, either "" where it is not chosen."""
+        return between.runs(str(self.asked["selected"]))
 
     @property
     def tab(self) -> str:
@@ -222,6 +229,8 @@ class View:
         outside = bool(self.component) and mine.get(self.component) != product if product else False
         if {"version", "segment"} & set(self.locked) and other.kind_of(self.compare)[0] in other.OWN:
             outside = True  # beside what is locked would stand another version or segment
+        if "version" in self.locked and any(self.runs):
+            outside = True  # a run may be of any version
         return outside or any(self.asked[name] != value for name, value in self.locked.items())
 
     @property

@@ -34,7 +34,7 @@ from tandem.shown import (
     SourceState,
     Window,
 )
-from tests import screens_compare, screens_models, screens_retrained
+from tests import screens_compare, screens_lineage, screens_models, screens_retrained
 from tests.delivery_screens import delivery_of
 from tests.objective_screens import dressed
 
@@ -634,6 +634,12 @@ class Engine:
             raise self.broken
         return screens_retrained.answer(self.kind, component, now, HOSTILE)
 
+    def lineage(self, context: Any, component: str, window: Window, *, now: int, **asked: Any) -> Any:
+        self.asked.append({"which": "lineage", "args": (component, window), **asked})
+        if self.broken:
+            raise self.broken
+        return screens_lineage.answer(self.kind, component, window, now, HOSTILE, **asked)
+
     def compare(self, context: Any, window: Window, other: Any, *, now: int, **asked: Any) -> Any:
         self.asked.append({"which": "compare", "args": (window, other), **asked})
         if self.broken:
@@ -708,7 +714,7 @@ def install(fake: Fake, engine: Engine, put: Any = setattr) -> None:
     owner, api, report = _module("owner"), _module("api"), _module("report")
     more = {} if put is setattr else {"raising": False}
     for name in ("overview", "sources", "detail", "delivery", "lists", "compare", "environments", "since", "figures",
-                 "retrained"):  # fmt: skip
+                 "retrained", "lineage"):  # fmt: skip
         put(report, name, getattr(engine, name), **more)
     kept = _module("reviews")
     put(kept, "moments", lambda store, since=0, until=1 << 40: [
