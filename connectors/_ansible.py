@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from xml.etree.ElementTree import Element
 
 from connectors import _said
 from connectors._fields import Raw, count_of, inside, text_of, time_or_none
+from connectors._files import digest_of
 from tandem.connect import Item
 from tandem.records import Event, Outcome, labels_of
 
@@ -258,7 +258,7 @@ def report(item: Item, parsed: Iterable[tuple[str, Element]], said: Said) -> Ite
         told = {"play": name, "playbook": book, **counts.labels(), "changed": None, "ignored": None, "rescued": None,
                 "unreachable": None, "status": counts.status()}  # fmt: skip
         # Tasks run on many hosts at once: together they lasted at least as long as the play did.
-        yield Event("infrastructure", f"{_digest(item)}:{name}", end - int(lasted), ts_latest=end,
+        yield Event("infrastructure", f"{digest_of(item)[:16]}:{name}", end - int(lasted), ts_latest=end,
                     outcome=said.outcome(counts.status()), title=f"{name[:_TEXT]}: {counts.said()}",
                     labels=labels_of(told), revision=end)  # fmt: skip
 
@@ -279,14 +279,6 @@ def _written(item: Item, said: Said) -> int:
         return item.given.at
     said.remark("no time in the name of the report; the time of the file's last change is taken")
     return item.modified
-
-
-def _digest(item: Item) -> str:
-    digest = hashlib.sha256()
-    with item.open() as opened:
-        while piece := opened.read(1 << 16):
-            digest.update(piece)
-    return digest.hexdigest()[:16]
 
 
 def _seconds(text: str) -> float:

@@ -195,6 +195,15 @@ def files_at(path: Path, given: Given) -> Iterator[tuple[Item, bool]]:
                 yield one, hits == [one.path]
 
 
+def digest_of(item: Item) -> str:
+    """The SHA-256 of the decompressed bytes."""
+    digest = hashlib.sha256()
+    with item.open() as opened:
+        while piece := opened.read(1 << 16):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def stamp(found: Iterable[Item]) -> str:
     """What changes when one of the files comes, goes, grows or is written again."""
     digest = hashlib.sha256()

@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors import _said
 from connectors._fields import Raw, count_of, inside, text_of, time_or_none
+from connectors._files import digest_of
 from tandem.connect import Item
 from tandem.records import Event, Fact, Outcome, Ratio, Series, bucket_of, labels_of
 
@@ -144,7 +145,7 @@ def plan(raw: Raw, item: Item, said: Said) -> Iterator[Event | Fact]:
         return
     at = time_or_none(raw, "timestamp")
     ts = at if at is not None else _without_time(item, said)
-    yield from synced(ts, looked, drifted, {"file": item.name}, digest_of(item))
+    yield from synced(ts, looked, drifted, {"file": item.name}, digest_of(item)[:32])
 
 
 def _resources(raw: Raw, name: str) -> Iterator[tuple[str, list[str]]]:
@@ -196,12 +197,3 @@ def _without_time(item: Item, said: Said) -> int:
         return item.given.at
     said.remark("no time in the file; the time of its last change is taken")
     return item.modified
-
-
-def digest_of(item: Item) -> str:
-    """Of the bytes of a file."""
-    digest = hashlib.sha256()
-    with item.open() as opened:
-        while piece := opened.read(1 << 16):
-            digest.update(piece)
-    return digest.hexdigest()[:32]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from connectors import _validations
-from connectors._files import items
+from connectors._files import digest_of, items
 from connectors._junit import FAILING_NAMES, NAMED_TESTS, Report, records
 from tandem.connect import About, Common, Given, Item, Pull, SourceRefused, setting, status_of
 from tandem.records import Event, Finding, Page, Slice
@@ -110,7 +109,7 @@ def recognise(item: Item) -> bool:
 
 def parse(item: Item, config: Config) -> Iterator[Page]:
     """The test runs of one file; raises SourceRefused where it cannot be used."""
-    yield _page(item, config, _digest(item))
+    yield _page(item, config, digest_of(item))
 
 
 def fetch(config: Config, pull: Pull) -> Iterator[Page]:
@@ -121,7 +120,7 @@ def fetch(config: Config, pull: Pull) -> Iterator[Page]:
     for item in _found(config.path, config):
         pull.progress(item.name, None)
         try:
-            digest = _digest(item)
+            digest = digest_of(item)
             # Of byte-identical copies the oldest counts: without a timestamp its age is the time.
             copied = digest in pages and pages[digest][0] <= item.modified
             if not copied and (pull.first or _is_new(pull.taken(f"junit:{digest}"), config)):
@@ -153,14 +152,6 @@ def _is_new(taken: str | None, config: Config) -> bool:
         return True
     _, colon, zone = taken.partition(":")
     return bool(colon) and zone != config.common.timezone
-
-
-def _digest(item: Item) -> str:
-    digest = hashlib.sha256()
-    with item.open() as opened:
-        while piece := opened.read(1 << 16):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _last(page: Page) -> int:

@@ -15,8 +15,8 @@ from typing import Any
 
 from connectors._event_times import event_time
 from connectors._fields import inside, whole
+from connectors._files import digest_of, load_json, text
 from connectors._files import item as item_of
-from connectors._files import load_json, text
 from connectors._json import BadJson, BrokenJson, strict
 from connectors._model_card import front_of, parts, results_of, table_of
 from connectors._said import Said
@@ -267,13 +267,10 @@ class _Reading:
         key, stamp = hashlib.sha256(str(one.path).encode()).hexdigest()[:12], f"{state.st_size}:{state.st_mtime_ns}"
         if one.entries and self.hashes.get(key, [""])[0] == stamp:
             return self.hashes[key][1]
-        digest = hashlib.sha256()
-        with one.open() as opened:
-            while piece := opened.read(1 << 20):
-                digest.update(piece)
+        digest = digest_of(one)
         if one.entries:
-            self.hashes[key] = [stamp, digest.hexdigest()]
-        return digest.hexdigest()
+            self.hashes[key] = [stamp, digest]
+        return digest
 
     # -- records
 

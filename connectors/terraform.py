@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from connectors import _terraform, _tfe
 from connectors._fields import Raw, time_or_none
-from connectors._files import documents, load_json
+from connectors._files import digest_of, documents, load_json
 from connectors._http import Client, Reply, open_client
 from connectors._terraform import STATUS, Said
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
@@ -126,7 +126,7 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
     facts = [one for one in records if isinstance(one, Fact)]
     yield Page(events, findings=said.findings(item.name))
     if facts:
-        digest = _terraform.digest_of(item)
+        digest = digest_of(item)[:32]
         first = hashlib.sha256(item.head[:200]).hexdigest()[:32]
         # A log that grows is the same piece by its beginning; any other file is one by its content.
         name = first if re.search(_MARKS[0][0], item.head) else digest
