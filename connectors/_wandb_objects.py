@@ -79,6 +79,8 @@ class Run:
     summary: Mapping[str, Any] = field(default_factory=dict)
     inputs: Sequence[Artifact] = ()
     outputs: Sequence[Artifact] = ()
+    untold: bool = False
+    """Whether it used or made more artifacts than these."""
     lines: int = 0
     last_step: int = -1
     keys: frozenset[str] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 
 from connectors._wandb_log import Log
@@ -20,11 +21,11 @@ def pages_of_log(item: Item, telling: Telling, packages: str) -> Iterator[Page]:
     names: set[str] = set()
     with item.open() as opened:
         rows = log.rows(opened)
-        for batch in _batches(row for row in rows if row.at is None or row.at < telling.pull.until):
+        for batch in _batches(_wanted(row, telling) for row in rows if row.at is None or row.at < telling.pull.until):
             assert log.run is not None
             names |= {name for row in batch for name, _ in row.values}
             yield Page(list(telling.samples(log.run, batch)))
-            for block, some in blocks(only_wanted(row, telling) for row in batch if row.histograms or row.broken):
+            for block, some in blocks(replace(row, values=()) for row in batch if row.histograms or row.broken):
                 page = telling.histograms(log.run, block, some)
                 if page is not None:
                     yield page
@@ -34,6 +35,11 @@ def pages_of_log(item: Item, telling: Telling, packages: str) -> Iterator[Page]:
         event = telling.training(run)
         yield Page([*([event] if event else []), *telling.summary(run, names)])
     _said_of(log, telling)
+
+
+def _wanted(row: Row, telling: Telling) -> Row:
+    """A row with the histograms that are read, for the others may be large."""
+    return replace(row, histograms=only_wanted(row, telling).histograms) if row.histograms else row
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors._fields import Raw, inside, moment, named, rows_of, text_of
-from connectors._http import Client
+from connectors._http import Client, TooLarge
 from connectors._json import BadJson, BrokenJson, strict
 from connectors._wandb_objects import Artifact, Row, Run, row_of, whole_of
 from tandem.connect import SourceDown, SourceRefused
@@ -93,10 +93,16 @@ class Server:
     def history(self, run: Run, first: int) -> Iterator[list[Row]]:
         """The rows of a run from a step on, in parts that are each known to be all of their range."""
         begin, end = first, run.last_step + 1
-        width = _width(end - begin, run.lines)
+        width, most = _width(end - begin, run.lines), end - begin
         while begin < end:
-            until = min(begin + width, end)
-            rows = self._rows(run.id, begin, until)
+            until = min(begin + min(width, most), end)
+            try:
+                rows = self._rows(run.id, begin, until)
+            except TooLarge:
+                if until - begin == 1:
+                    raise
+                most = max(1, (until - begin) // 2)
+                continue
             if len(rows) >= LINES and until - begin > LINES:
                 width = max(LINES, (until - begin) // 2)
                 continue
@@ -169,9 +175,15 @@ class Server:
 
     def _pages(self, query: str, variables: Mapping[str, Any], above: Sequence[str], name: str) -> Iterator[Raw]:
         """What holds the list, page by page."""
-        cursor, used = variables.get("cursor"), set[str]()
+        cursor, used, at_once = variables.get("cursor"), set[str](), int(variables["perPage"])
         for _ in range(_PAGES):
-            found: Raw = self._ask(query, {**self._where, **variables, "cursor": cursor})
+            try:
+                found: Raw = self._ask(query, {**self._where, **variables, "perPage": at_once, "cursor": cursor})
+            except TooLarge:
+                if at_once == 1:
+                    raise
+                at_once //= 2
+                continue
             for part in above:
                 if not isinstance(found.get(part), dict):
                     if part == "project":
@@ -250,6 +262,7 @@ def _run(edge: Raw, where: Mapping[str, str]) -> Run:
     lines = whole_of(raw.get("historyLineCount")) or 0
     last = whole_of(keys.get("lastStep"))
     tags = raw.get("tags")
+    ties = [inside(raw, "inputArtifacts"), inside(raw, "outputArtifacts")]
     return Run(
         text_of(raw, "name"), where["project"], where["entity"], text_of(raw, "displayName"), text_of(raw, "state"),
         _time(raw, "createdAt"), _time(raw, "heartbeatAt"), text_of(raw, "group"), text_of(raw, "jobType"),
@@ -257,8 +270,9 @@ def _run(edge: Raw, where: Mapping[str, str]) -> Run:
         text_of(own, "python_version") if isinstance(own, dict) else "",
         tags=tuple(str(one) for one in tags) if isinstance(tags, list) else (),
         config=config, summary=_json_of(raw.get("summaryMetrics")),
-        inputs=[_artifact(inside(one, "node"), "", "", where) for one in _nodes(inside(raw, "inputArtifacts"))],
-        outputs=[_artifact(inside(one, "node"), "", "", where) for one in _nodes(inside(raw, "outputArtifacts"))],
+        inputs=[_artifact(inside(one, "node"), "", "", where) for one in _nodes(ties[0])],
+        outputs=[_artifact(inside(one, "node"), "", "", where) for one in _nodes(ties[1])],
+        untold=any((whole_of(one.get("totalCount")) or 0) > len(_nodes(one)) for one in ties),
         lines=lines, last_step=last if last is not None else lines - 1,
         keys=frozenset(known) if isinstance(known, dict) else None,
     )  # fmt: skip

@@ -102,6 +102,9 @@ class Telling:
         return max(models, key=lambda one: one.created or 0).digest if models else ""
 
     def _data(self, run: Run) -> str:
+        if run.untold:
+            self.said.remark(f"a run used or made more than {TIES} artifacts; its data version is left out")
+            return ""
         used = {one.digest or one.name for one in run.inputs if matches(one.kind, self.config.data)}
         if used:
             return ",".join(sorted(used))
@@ -159,7 +162,7 @@ class Telling:
             return
         for name, value in flat(run.summary):
             series = self.series(run, name) if is_number(value) and not name.startswith("_") else None
-            if series is None or name in known:
+            if series is None or name in known or name.partition(".")[0] in known:
                 continue
             number = finite(value)
             if number is None:
@@ -277,8 +280,7 @@ def blocks(rows: Iterable[Row]) -> Iterator[tuple[int, list[Row]]]:
 
 def only_wanted(row: Row, telling: Telling) -> Row:
     """A row's histograms alone, those that are read."""
-    kept = [(name, bins) for name, bins in row.histograms if telling.wants(name)]
-    return replace(row, values=(), histograms=kept)
+    return replace(row, values=(), histograms=[pair for pair in row.histograms if telling.wants(pair[0])])
 
 
 def _sketch(bins: Bins) -> Any:

@@ -23,7 +23,7 @@ _EVALUATION = tuple(f"{word}{mark}*" for word in ("val", "valid", "validation", 
 _FOLDER = re.compile(r"(?:(?:offline-)?run-[^/]+/)?run-[^/]+\.wandb")
 _COMPANION = re.compile(
     r"(?:(?:offline-)?run-[^/]+/)?(?:run-[^/]+\.wandb(?:\.synced)?|(?:files|logs|tmp)/.+)|(?:latest-run/.+)"
-    r"|debug[^/]*\.log|settings"
+    r"|debug[^/]*\.log|settings|sweep-[^/]+/.+"
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from connectors import wandb
+from connectors import _http, wandb
 from tandem import collect, connect
 from tandem import report as report_of
 from tandem.config import Source, load
@@ -124,9 +125,27 @@ def test_every_state_has_its_outcome_and_an_unknown_one_is_left_out(wb: WandB, s
     assert set(STATES) < set(wandb.ABOUT.status)
 
 
+def test_a_state_may_be_given_another_meaning(wb: WandB, server: Server) -> None:
+    wb.add("r", T0 + 100, state="killed", heard=T0 + 200)
+    one = given(server)
+    one = replace(one, common=replace(one.common, status={"killed": "bad"}))
+    assert [event.outcome for event in told(list(wandb.fetch(one, Pull(T0, NOW, NOW))), Event)] == ["bad"]
+
+
+def test_of_too_many_artifacts_no_data_version_is_made(wb: WandB, server: Server) -> None:
+    run = wb.add("r", T0 + 100, config={"data_version": "claims-42"})
+    assert trainings(fetched(server))["r"].data_version == "claims-42"
+    for number in range(21):
+        wb.version("claims", T0 + number, kind="dataset")
+    run.inputs += wb.collections["claims"]
+    pages = fetched(server)
+    assert trainings(pages)["r"].data_version == ""
+    assert "more than 20 artifacts" in said(pages)
+
+
 def test_samples_have_their_own_times_steps_and_stages(wb: WandB, server: Server) -> None:
-    run = wb.add("r", T0, summary={"test_auc": 0.91, "loss": 0.1, "nan": "NaN", "note": "x", "_runtime": 9,
-                                   "best": {"f1": 0.4}})  # fmt: skip
+    run = wb.add("r", T0, summary={"test_auc": 0.91, "loss": 0.1, "deep": {"f1": 0.9}, "nan": "NaN", "note": "x",
+                                   "_runtime": 9, "best": {"f1": 0.4}})  # fmt: skip
     run.log(T0 + 10.25, loss=0.5, flag=True, text="hello", deep={"f1": 0.25}, odd="NaN", gradients__layer=1.0)
     run.log(T0 + 20.5, loss=float("inf"), val_loss=3)
     run.rows.append({"loss": 7.0, "_step": 2})
@@ -418,6 +437,17 @@ def test_a_list_that_lacks_a_run_is_no_whole_list(wb: WandB, server: Server) -> 
     wb.paged = lambda nodes, *rest: whole(nodes[:-1] if "state" in (nodes or [{}])[0] else nodes, *rest)  # type: ignore[method-assign]
     with pytest.raises(SourceDown, match="5 runs and gave 4"):
         fetched(server)
+
+
+def test_answers_that_are_too_large_are_asked_for_in_pieces(wb: WandB, server: Server) -> None:
+    for number in range(9):
+        run = wb.add(f"r{number}", T0 + number, config={"text": "x" * 9_000})
+        for step in range(12):
+            run.log(T0 + 100 + step, loss=float(step), note="y" * 3_000)
+    with mock.patch.object(_http, "LIMITS", replace(_http.LIMITS, bytes=25_000)):
+        pages = fetched(server)
+    assert set(trainings(pages)) == set(wb.runs)
+    assert sorted(values(pages, "loss")) == sorted((name, n, float(n)) for name in wb.runs for n in range(12))
 
 
 # -- what it may not do
