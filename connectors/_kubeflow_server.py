@@ -157,7 +157,7 @@ class Reading:
         found = replace(
             found, pipeline=run.pipeline, experiment=run.experiment, version=run.version, namespace=run.namespace
         )
-        return found if found.detailed or not tells else self._with_artifacts(found)
+        return self._with_artifacts(found) if tells and not found.detailed and found.tasks is not None else found
 
     def _with_artifacts(self, run: Run) -> Run:
         """The run of a server that tells only the ids of what tasks made."""

@@ -245,6 +245,21 @@ def test_evaluations_add_a_retried_one_replaces_itself_and_none_enters_an_object
         assert [row["state"] for row in rows if row["objective"] and row["signal"] == "outcome"] == ["unknown"]
 
 
+def test_counts_stay_while_a_run_is_retried_and_where_its_tasks_are_not_told(server: Kubeflow, url: str) -> None:
+    run = evaluated(server, NOW - 9000, judged(9))
+    config = configured(url)
+    first = pulled(config)
+    server.retry(run, NOW + 10)
+    second = again(config, first, NOW + 300, sweep=True)
+    assert [(e.attempt, e.outcome) for e in events(second)] == [(1, "good"), (2, "open")]
+    server.to(run, NOW + 310, "SUCCEEDED")
+    known = {page.slice.name: page.slice.digest for page in first if page.slice}
+    server.tasks[run["run_id"]].clear()  # as of a run that is deleted between the list and its details
+    third = again(config, second, NOW + 600, taken=known.get)
+    assert [(e.attempt, e.outcome) for e in events(third)] == [(1, "good"), (2, "good")]
+    assert [page for page in (*second, *third) if page.slice] == []
+
+
 # -- validations
 
 
