@@ -99,10 +99,10 @@ class Aliases:
         return self.began is None or (created >= self.began and place not in self.past)
 
 
-def promotion(move: Move, link: Callable[[Artifact], str]) -> Event:
+def promotion(move: Move, where: Mapping[str, str], link: Callable[[Artifact], str]) -> Event:
     """The event of a move, or of an alias that points to nothing any more."""
     target, model = move.target, move.collection
-    labels = {"model": model, "alias": move.alias, "from": move.before}
+    labels = {**where, "model": model, "alias": move.alias, "from": move.before}
     if target is None:
         return Event(
             "promotion", f"{model}@{move.alias}::{move.mark}", move.since, ts_latest=move.until,

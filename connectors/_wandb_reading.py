@@ -85,7 +85,7 @@ class Reading:
         new = [one for one in listed.versions if whole or (one.created or 0) >= self.pull.since]
         releases = [event for one in sorted(new, key=_age) for event in [self.telling.release(one)] if event]
         moves = self.aliases.look(listed, self._wants_alias, self.pull.now)
-        return [*releases, *(promotion(move, self.telling.model_link) for move in moves)]
+        return [*releases, *(promotion(move, self.telling.where(), self.telling.model_link) for move in moves)]
 
     def _wants_model(self, name: str) -> bool:
         return matches(name, self.config.models)

@@ -121,8 +121,12 @@ class Telling:
         return Event(
             "release", f"{one.collection}/{one.version}", one.created, version=one.version, run=one.run,
             digest=one.digest, title=one.name, url=self.model_link(one),
-            labels=labels_of({"model": one.collection}), revision=one.created,
+            labels=labels_of({**self.where(), "model": one.collection}), revision=one.created,
         )  # fmt: skip
+
+    def where(self) -> dict[str, str]:
+        """The labels of what belongs to no run."""
+        return {"entity": self.config.entity, "project": self.config.project}
 
     def model_link(self, one: Artifact) -> str:
         """The page of a version."""

@@ -76,8 +76,8 @@ ABOUT = About(
     signals=("feature", "prediction"),
     events=("training", "release", "promotion"),
     labels={
-        "entity": "the user or team of a run",
-        "project": "the project of a run",
+        "entity": "the user or team that is read",
+        "project": "the project that is read",
         "group": "the group of a run",
         "job_type": "the job type of a run",
         "run_name": "the name of a run",
@@ -138,7 +138,10 @@ project = "claims"
 # evaluation = ["val_*", "test/*"]           # metrics of stage evaluation; all others are of stage training
   [[source.map]]
   component = "fraud-detector"
-  match = { group = "fraud-*" }              # or job_type, run_name, model, "param.<name>"
+  match = { group = "fraud-*" }              # runs, by group, job_type, run_name, model or "param.<name>"
+  [[source.map]]
+  component = "fraud-detector"
+  match = { model = "fraud*" }               # versions and aliases
 """,
 )
 

@@ -364,7 +364,8 @@ def test_a_promotion_lies_between_two_looks(wb: WandB, server: Server) -> None:
     moved = fetched(server, state_of(first), NOW + 300, NOW - 600)
     [event] = told(moved, Event, "promotion")
     assert (event.ts, event.ts_latest, event.version, event.digest) == (NOW, NOW + 300, "v1", f"{1:032x}")
-    assert dict(event.labels) == {"model": "fraud", "alias": "production", "from": "v0"}
+    assert dict(event.labels) == {
+        "entity": "acme", "project": "claims", "model": "fraud", "alias": "production", "from": "v0"}  # fmt: skip
     assert not told(moved, Event, "release"), "they are told once"
     wb.move("fraud", "production", None)
     gone = fetched(server, state_of(moved), NOW + 600, NOW - 300)
