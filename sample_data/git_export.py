@@ -12,7 +12,7 @@ import numpy as np
 from sample_data import github_export
 from sample_data.mlflow_export import runs
 from sample_data.packing import gzipped
-from sample_data.story import DAY, HOUR, SERVICES, random_of, stamp
+from sample_data.story import DAY, END, HOUR, SERVICES, random_of, stamp
 
 REPOSITORY = "auth-api"
 MODEL = "fraud-detector"
@@ -87,12 +87,12 @@ def history() -> tuple[list[Commit], list[Release]]:
 
 
 def model_history() -> list[Commit]:
-    """The commits that the model was trained from, hours before each training, and some between; oldest first."""
+    """The commits that the model was trained from, hours before each training, and others; oldest first."""
     random = random_of("git", MODEL)
     known = {run.commit: run.began // 1000 - int(random.integers(2 * HOUR, 40 * HOUR)) for run in runs(MODEL)}
-    first, last = min(known.values()), max(known.values())
-    for _ in range(30):
-        known[github_export.sha(random)] = int(random.integers(first, last))
+    first = min(known.values())
+    for _ in range(45):
+        known[github_export.sha(random)] = int(random.integers(first, END))
     found = []
     for key, ts in sorted(known.items(), key=lambda pair: (pair[1], pair[0])):
         waited = int(min(9 * DAY, 10 * HOUR * np.exp(0.9 * random.standard_normal())))
