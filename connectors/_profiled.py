@@ -67,17 +67,17 @@ class Profiling:
         What lies in no profile of production has bins only: a reference is what production was like.
         """
         grouped: dict[tuple[str, str], list[tuple[Series, Column]]] = {}
-        first = last = None
+        times: list[tuple[int, Stage]] = []
         for table in tables:
-            first = table.ts if first is None else first
-            if table.ts >= first + REFERENCE:
+            if times and table.ts >= times[0][0] + REFERENCE:
                 break
-            last = table.ts
+            times.append((table.ts, table.stage))
             for series, column in self._columns(table):
                 grouped.setdefault((series.signal, series.name), []).append((series, column))
-        if first is None or last is None:
+        if not times:
             return []
-        span = (bucket_of(first, HOUR), bucket_of(last, HOUR) + HOUR)
+        produced = [ts for ts, stage in times if stage == "production"] or [ts for ts, _ in times]
+        span = (bucket_of(produced[0], HOUR), bucket_of(produced[-1], HOUR) + HOUR)
         found: list[Record] = []
         for several in grouped.values():
             pairs = [pair for pair in several if pair[0].stage == "production"] or several

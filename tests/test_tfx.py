@@ -322,6 +322,11 @@ def test_a_write_ahead_log_is_read_and_one_that_is_missing_is_said(pipelines: Pi
     pages = fetched(pipelines.path)
     assert len(events(pages, "training")) == 1, "what only the log holds"
     assert "-wal" not in said(pages)
+    both = tmp_path / "both" / "metadata.db"
+    both.parent.mkdir()
+    for end in ("", "-wal"):
+        Path(f"{both}{end}").write_bytes(Path(f"{pipelines.path}{end}").read_bytes())
+    assert len(events(fetched(both), "training")) == 1, "a copy with its log"
     alone = tmp_path / "alone" / "metadata.db"
     alone.parent.mkdir()
     alone.write_bytes(pipelines.path.read_bytes())

@@ -17,7 +17,7 @@ from tandem.bins import MISSING, Layout, total
 from tandem.config import Component, Source
 from tandem.connect import Common, Given, Pull, SourceRefused
 from tandem.measure import Filters, Measures
-from tandem.records import DAY, Baseline, Fact, Histogram, Page, Ratio
+from tandem.records import DAY, HOUR, Baseline, Fact, Histogram, Page, Ratio
 from tandem.shown import Window
 from tandem.store.file import Store, open_store
 from tandem.store.read import Reader
@@ -113,6 +113,7 @@ def test_production_begins_with_a_span_where_that_is_said(pipelines: Pipelines) 
         "4": "training", "5": "production"}  # fmt: skip
     [baseline] = [one for page in pages for one in page.records if isinstance(one, Baseline)]
     assert total(baseline.histogram) == 1200, "of what is of production only"
+    assert (baseline.since, baseline.until) == ((AT + 10) // HOUR * HOUR, (AT + 10) // HOUR * HOUR + HOUR)
 
 
 def test_numbers_of_training_never_enter_what_production_is_judged_by(pipelines: Pipelines, store: Store) -> None:
