@@ -15,7 +15,7 @@ from tandem.lineage import model_of
 from tandem.records import DAY, HOUR
 from tandem.slo import newcombe, wilson
 
-SPAN = 2 * DAY
+SPAN = 3 * DAY
 """Over so much time most judged hours must say the same before a stretch begins or ends: a day may drift by chance."""
 TOGETHER = DAY
 """Features whose drift began within this time of the first one's are one onset."""
@@ -268,12 +268,21 @@ State = Literal["better", "worse", "not enough evidence", "too early to tell", "
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Good out of total over [since, until), with Wilson's interval of the share."""
+    """Good out of total over [since, until), with Wilson's interval of the share.
+
+    `most`: good at most, where the threshold is no edge of the histogram; `good` are those that certainly are.
+    """
 
     since: int
     until: int
     good: int
     total: int
+    most: int | None = None
+
+    @property
+    def highest(self) -> int:
+        """Good at most."""
+        return self.good if self.most is None else self.most
 
     @property
     def share(self) -> float | None:
@@ -297,6 +306,8 @@ class Spans:
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One measure before a promotion and after it; `change` = after - before, `interval` is Newcombe's of it.
+
+    Where good is only known within bounds, the interval reaches from the lowest to the highest that they allow.
 
     `of` says what is counted. `reason` is why nothing is told, or what the state rests on.
     """
@@ -334,10 +345,12 @@ def spans(onset: int, promotion: tuple[int, int], following: int | None, known: 
 
 def effect(measure: str, of: str, before: Counts, after: Counts) -> Effect:
     """Before and after as a difference of two ratios; better or worse only where its interval is free of 0."""
-    interval = newcombe(after.good, after.total, before.good, before.total)
-    if interval is None:
+    lowest = newcombe(after.good, after.total, before.highest, before.total)
+    highest = newcombe(after.highest, after.total, before.good, before.total)
+    if lowest is None or highest is None:
         side = "before" if not before.total else "after"
         return Effect("not enough evidence", f"nothing was counted {side} the promotion", measure, of, before, after)
+    interval = lowest[0], highest[1]
     change = after.good / after.total - before.good / before.total
     if interval[0] <= 0 <= interval[1]:
         return Effect("not enough evidence", "the interval of the difference includes 0", measure, of, before, after,

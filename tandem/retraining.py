@@ -15,8 +15,11 @@ from tandem.shown import Window
 from tandem.slo import EVIDENCE, Totals
 from tandem.stood import Promise, Tally
 
-HISTORY = 28 * DAY
-"""How long before the window onsets are looked for: those that go on in it, else the last one before it."""
+HISTORIES = (28 * DAY, 112 * DAY)
+"""How long before the window onsets are looked for: those that go on in it, else the last one before it.
+
+Further back only where one of them began with what was read.
+"""
 APART = frozenset({"training_success", "training_duration", "validation_success", "label_coverage", "label_age"})
 """Signals of a model that are of trainings themselves, or of labels: no training answers to them."""
 QUALITY = ("outcome", "error")
@@ -32,16 +35,21 @@ Told = tuple[str, Event]
 
 def answer(measures: Measures, component: str) -> Retrained:
     """What followed each onset of a model that touches the window, or the last one before it, until now."""
-    return _Model(measures, component).answer()
+    for history in HISTORIES:
+        found = _Model(measures, component, history).answer()
+        if not any(row.onset.early for row in found.rows):
+            break
+    return found
 
 
 class _Model:
-    """One model from HISTORY before the window until now, whatever version or segment was asked for."""
+    """One model from `history` seconds before the window until now, whatever version or segment was asked for."""
 
-    def __init__(self, measures: Measures, component: str) -> None:
+    def __init__(self, measures: Measures, component: str, history: int = HISTORIES[0]) -> None:
         self.window = measures.window
         self.component = component
-        self.begin = max(0, measures.window.since - HISTORY) // DAY * DAY
+        self.history = history
+        self.begin = max(0, measures.window.since - history) // DAY * DAY
         self.all = self._over(measures, self.begin, max(measures.now, self.begin + BUCKET))
         self.asked = [one for one in self.all.asked([component]) if one.signal.side == "model"]
         aims = [one for one in self.asked if one.target is not None and one.signal.name not in APART]
@@ -57,7 +65,7 @@ class _Model:
         runs, sources, seen = self._trainings()
         told = self._promotions() if onsets else []
         rows = tuple(self._followed(one, onsets, runs, told, self._silent(one, sources, seen)) for one in onsets)
-        now, days = self.all.now, HISTORY // DAY
+        now, days = self.all.now, self.history // DAY
         return Retrained(
             self.component, self.begin, now, retrained.sentence(rows, bool(sources), self.component, days, now), rows,
             sources, seen,
@@ -206,13 +214,12 @@ class _Model:
     def _effects(self, onset: Onset, promotion: Promotion, following: int | None) -> list[Effect]:
         between = (promotion.since, promotion.until)
 
-        def compared(one: Asked, counted: Callable[[Span], Totals], names: Sequence[str] = ()) -> Effect:
+        def compared(one: Asked, counted: Callable[[Span], Counts], names: Sequence[str] = ()) -> Effect:
             measure, of = _named(one, names)
             found = retrained.spans(onset.since, between, following, self.all.edge(one))
             if isinstance(found, Effect):
                 return Effect(found.state, found.reason, measure, of)
-            before, after = (Counts(*span, *counted(span)) for span in (found.before, found.after))
-            return retrained.effect(measure, of, before, after)
+            return retrained.effect(measure, of, counted(found.before), counted(found.after))
 
         if onset.kind == "breach":
             mine = next(one.asked for one in self.answers if standing.name_of(one.asked) == onset.what[0])
@@ -226,15 +233,15 @@ class _Model:
                         and one.target is not None and one.measure in ("", "accuracy")), None)  # fmt: skip
         return [*found, compared(quality, lambda span: self._judged(quality, span))] if quality is not None else found
 
-    def _judged(self, one: Asked, span: Span) -> Totals:
+    def _judged(self, one: Asked, span: Span) -> Counts:
         """Good and total as the same signal shows them over that window."""
         [found] = self._over(self.all, *span).answers([one])
-        return found.judged or (0, 0)
+        return Counts(*span, *(found.judged or (0, 0)), found.bound[1] if found.bound else None)
 
-    def _drifted(self, features: Sequence[str], span: Span) -> Totals:
+    def _drifted(self, features: Sequence[str], span: Span) -> Counts:
         ids = [kept.id for name in features for kept in self.all.counted(self.component, "drift", name)]
         merges = [merge for [merge] in self.all.reader.totals("ratio", ids, [span]).values() if merge]
-        return sum(int(good) for good, _ in merges), sum(int(total) for _, total in merges)
+        return Counts(*span, sum(int(good) for good, _ in merges), sum(int(total) for _, total in merges))
 
 
 def _named(one: Asked, features: Sequence[str]) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -35,41 +36,43 @@ def runs(text: str, seen: int | None = None) -> list[tuple[int, int | None]]:
 
 
 def test_a_stretch_begins_with_its_first_hour_of_drift_and_ends_with_the_first_without() -> None:
-    assert runs("-" * 30 + "D" * 40 + "-" * 30) == [(30, 70)]
-    assert runs("-" * 30 + "D" * 40) == [(30, None)]
+    assert runs("-" * 30 + "D" * 80 + "-" * 60) == [(30, 110)]
+    assert runs("-" * 30 + "D" * 80) == [(30, None)]
 
 
 def test_hours_and_days_by_chance_neither_begin_nor_end_anything() -> None:
-    assert runs("-" * 24 + "D" + "-" * 60) == []
-    assert runs("-" * 24 + "D" * 24 + "-" * 60) == []
+    assert runs("-" * 24 + "D" + "-" * 90) == []
+    assert runs("-" * 24 + "D" * 24 + "-" * 90) == []
+    assert runs("-" * 24 + "D" * 24 + "-" * 20 + "." * 4 + "-" * 90) == [], "the next day has fewer judged hours"
     assert runs("-" * 24 + "D" * 40 + "-" + "D" * 40 + "--" + "D" * 40) == [(24, None)]
     assert runs("-" * 24 + "D" * 72 + "-" * 24 + "D" * 72) == [(24, None)]
 
 
 def test_some_hours_of_each_night_are_no_onset_and_most_hours_of_each_day_are_one() -> None:
-    assert runs(("D" * 10 + "-" * 14) * 6) == []
-    assert runs("-" * 24 + ("D" * 14 + "-" * 10) * 6) == [(24, None)]
+    assert runs(("D" * 10 + "-" * 14) * 7) == []
+    assert runs("-" * 24 + ("D" * 14 + "-" * 10) * 7) == [(24, None)]
 
 
 def test_half_is_not_most() -> None:
-    assert runs("-" * 24 + "D" * 24 + "-" * 72) == []
-    assert runs("-" * 24 + "D" * 25 + "-" * 72) == [(24, 49)]
+    assert runs("-" * 24 + "D" * 36 + "-" * 96) == []
+    assert runs("-" * 24 + "D" * 37 + "-" * 96) == [(24, 61)]
 
 
 def test_what_is_not_over_may_still_say_otherwise() -> None:
-    assert runs("-" * 30 + "D" * 24) == []
-    assert runs("-" * 30 + "D" * 25) == [(30, None)]
-    assert runs("-" * 30 + "D" * 60 + "-" * 24) == [(30, None)]
-    assert runs("-" * 30 + "D" * 60 + "-" * 25) == [(30, 90)]
-    # One batch of predictions a day: two of them, once both days have passed.
-    assert runs("-" * 30 + ("D" + "." * 23) * 2) == [(30, None)]
-    assert runs("-" * 30 + "D" + "." * 23 + "D" + "." * 22) == [(30, None)]
-    assert runs("-" * 30 + "D" + "." * 46) == []
+    assert runs("-" * 30 + "D" * 36) == []
+    assert runs("-" * 30 + "D" * 37) == [(30, None)]
+    assert runs("-" * 30 + "D" * 90 + "-" * 36) == [(30, None)]
+    assert runs("-" * 30 + "D" * 90 + "-" * 37) == [(30, 120)]
+    # One batch of predictions a day: two of three, once the days have passed.
+    assert runs("-" * 30 + ("D" + "." * 23) * 3) == [(30, None)]
+    assert runs("-" * 30 + ("D" + "." * 23) * 2) == []
+    assert runs("-" * 30 + ("D" + "." * 23) * 2 + "." * 24) == [(30, None)]
+    assert runs("-" * 30 + "D" + "." * 23 + ("-" + "." * 23) * 2) == []
 
 
 def test_hours_that_were_not_judged_change_nothing() -> None:
-    assert runs("-" * 30 + "D" * 60 + "." * 100 + "D" * 10) == [(30, None)]
-    assert runs("-" * 30 + "D" * 60 + "." * 100 + "-" * 25) == [(30, 190)]
+    assert runs("-" * 30 + "D" * 80 + "." * 100 + "D" * 10) == [(30, None)]
+    assert runs("-" * 30 + "D" * 80 + "." * 100 + "-" * 37) == [(30, 210)]
 
 
 blocks = st.tuples(st.sampled_from("D-."), st.integers(1, 40)).map(lambda one: one[0] * one[1])
@@ -364,6 +367,17 @@ def test_an_effect_is_the_difference_with_newcombes_interval() -> None:
     assert even.interval == pytest.approx((-0.609796, 0.212252), abs=1e-6)
     nothing = retrained.effect("", "", counts(6, 8), counts(0, 0))
     assert (nothing.state, nothing.reason) == ("not enough evidence", "nothing was counted after the promotion")
+
+
+def test_what_is_only_known_within_bounds_widens_the_interval() -> None:
+    before, after = Counts(T, T, 40, 200, 60), Counts(T, T, 80, 200, 90)
+    found = retrained.effect("", "", before, after)
+    assert found.change == pytest.approx(0.2)
+    assert found.interval is not None
+    assert found.interval == pytest.approx((newcombe(80, 200, 60, 200)[0], newcombe(90, 200, 40, 200)[1]), abs=1e-9)
+    assert found.state == "better"
+    wide = retrained.effect("", "", replace(before, most=79), after)
+    assert wide.state == "not enough evidence"
 
 
 ratio = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

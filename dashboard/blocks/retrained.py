@@ -18,11 +18,11 @@ SHAPES = {"better": "▲", "worse": "▼", "not enough evidence": "○", "too ea
 """Direction is a shape and a word, in no state's colour."""
 OUTCOMES = {"bad": "failed", "open": "running", "excluded": "not counted"}
 HOW = (
-    "An onset is the first hour of a stretch in which a feature drifted in most judged hours of two days, or the hour "
-    "at whose end an objective stood breached; features that began within a day are one onset. Trainings are those "
-    "that started after it, and before the same began again. A promotion is joined to its training by digest or run "
-    "id. Before and after are equally long, at most a week, leave out the interval in which the promotion lies, and "
-    "hold only what has its labels; the difference has Newcombe’s interval, which takes neighbouring hours for "
+    "An onset is the first hour of a stretch in which a feature drifted in most judged hours of three days, or the "
+    "hour at whose end an objective stood breached; features that began within a day are one onset. Trainings are "
+    "those that started after it, and before the same began again. A promotion is joined to its training by digest or "
+    "run id. Before and after are equally long, at most a week, leave out the interval in which the promotion lies, "
+    "and hold only what has its labels; the difference has Newcombe’s interval, which takes neighbouring hours for "
     "independent and so is rather too narrow. The order in time says nothing of causes; what comes in may drift on, "
     "whatever is trained."
 )
@@ -131,6 +131,9 @@ def _effect(one: Effect, view: View, model: str) -> str:
     n = f"{text.count(one.before.total)} and {text.count(one.after.total)} {hx(one.of, 120)}"
     length = hx(text.age(one.after.until - one.after.since))
     reason = "" if one.state in ("better", "worse") else f"<small>{hx(one.reason, 160)}</small>"
+    if one.before.most is not None or one.after.most is not None:
+        reason += (f"<small>certainly so; up to {_most(one.before)} and {_most(one.after)} may be, as its limit is no "
+                   "edge of the histogram</small>")  # fmt: skip
     return (
         f'<div class="n-effect"><b>{hx(one.measure, 60)}</b> {sides} {said}{change}'
         f"<small>of {n}, {length} each · {_compare(one, view, model)}</small>{reason}</div>"
@@ -139,6 +142,10 @@ def _effect(one: Effect, view: View, model: str) -> str:
 
 def _share(one: Counts) -> str:
     return hx(text.share(one.share)) if one.share is not None else NONE
+
+
+def _most(one: Counts) -> str:
+    return hx(text.share(one.highest / one.total)) if one.total else NONE
 
 
 def _points(change: float) -> str:
