@@ -310,6 +310,19 @@ def documents(item: Item, constants: Callable[[str], Any] | None = None) -> Iter
             yield document
 
 
+def documents_so_far(item: Item, remark: Callable[[str], None]) -> Iterator[Any]:
+    """The documents of a file as far as it was written: a run that was killed leaves half a line."""
+    read = 0
+    try:
+        for document in documents(item):
+            read += 1
+            yield document
+    except SourceRefused as broken:
+        if not read:
+            raise
+        remark(f"{str(broken).rstrip('.')}; what stands before it is counted")
+
+
 def _concatenated(item: Item, rest: str, at: int, constants: Callable[[str], Any] | None) -> Iterator[Any]:
     place = 0
     while True:

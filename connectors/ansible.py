@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from connectors import _ansible, _awx
 from connectors._ansible import REPORT, STATUS, Said
 from connectors._fields import Raw, time_or_none
-from connectors._files import documents, xml
+from connectors._files import documents, documents_so_far, xml
 from connectors._http import Client, Reply, open_client
 from tandem import times
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
@@ -132,21 +132,8 @@ def _events(item: Item, config: Config, said: Said) -> Iterator[Event]:
                 if event is not None:
                     yield event
     else:
-        for run in _ansible.runs(_readable(item, said), said):
+        for run in _ansible.runs(documents_so_far(item, said.remark), said):
             yield from run.events(said)
-
-
-def _readable(item: Item, said: Said) -> Iterator[Any]:
-    """The documents of a file as far as it was written: a run that was killed leaves half a line."""
-    read = 0
-    try:
-        for document in documents(item):
-            read += 1
-            yield document
-    except SourceRefused as broken:
-        if not read:
-            raise
-        said.remark(f"{str(broken).rstrip('.')}; what stands before it is counted")
 
 
 def _jobs(document: Any) -> list[Raw]:

@@ -6,7 +6,6 @@ look, a slice named after its tick: one request for all applications.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from connectors import _http
 from connectors._argocd import REMEMBERED, STATUS, Application, Words, application_of
 from connectors._fields import Unusable
 from connectors._files import documents
+from connectors._saved_look import pages_of_look, time_of_look
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Covered, Event, Gap, Page, Slice, bucket_of
 
@@ -250,10 +250,8 @@ def recognise(item: Item) -> bool:
 
 def parse(item: Item, config: Config) -> Iterator[Page]:
     """The syncs of one file, and whether its applications were in sync; its time is --at, else that of the file."""
-    at = item.given.at if item.given.at is not None else item.modified
+    at = time_of_look(item)
     words = Words(config, at + 1)
-    if item.given.at is None:
-        words.remark("the file says no time; when it was changed last is taken, or give --at")
     rows = [raw for document in documents(item) for raw in _rows(document)]
     seen = list(_applications(rows, words))
     found: dict[str, Event] = {}
@@ -264,12 +262,7 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
             event = words.event(one, one.operation, [entry.content for entry in one.history])
             found[event.key] = event
     events = sorted(found.values(), key=lambda one: (one.ts, one.key))
-    for begin in range(0, len(events), _PIECE):
-        yield Page(events[begin : begin + _PIECE], covered=())
-    name = hashlib.sha256(repr(seen).encode()).hexdigest()
-    facts = words.facts(bucket_of(at), seen)
-    piece = Slice(f"file:{name}", str(at)) if facts else None
-    yield Page(facts, covered=(), slice=piece, findings=words.findings(item.name))
+    yield from pages_of_look(item, words, seen, events, words.facts(bucket_of(at), seen))
 
 
 def _rows(document: Any) -> Sequence[Any]:

@@ -21,7 +21,6 @@ from connectors._docker import (
     Container,
     Exit,
     Told,
-    Unusable,
     Words,
     container_of,
     exits,
@@ -31,6 +30,7 @@ from connectors._docker import (
     renewed,
     told,
 )
+from connectors._fields import Unusable
 from connectors._files import documents
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
 from tandem.records import Covered, Event, Gap, Page, Slice, bucket_of, labels_of

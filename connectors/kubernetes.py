@@ -7,7 +7,6 @@ named after its tick.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,14 +16,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from connectors import _http
+from connectors._fields import Raw, Unusable
 from connectors._files import documents
 from connectors._kubernetes import (
     SENT_AWAY,
     STATUS,
     WORKLOADS,
     Ended,
-    Raw,
-    Unusable,
     Words,
     Workload,
     digests_of,
@@ -32,6 +30,7 @@ from connectors._kubernetes import (
     workload_of,
 )
 from connectors._kubernetes_access import access_of
+from connectors._saved_look import pages_of_look, time_of_look
 from tandem.connect import About, Common, Item, Pull, SourceDown, SourceRefused, setting
 from tandem.records import HOUR, Covered, Event, Gap, Page, Slice, bucket_of
 
@@ -451,10 +450,8 @@ def recognise(item: Item) -> bool:
 
 def parse(item: Item, config: Config) -> Iterator[Page]:
     """The workloads, rollouts and restarts of one file; its time is --at, else when it was changed last."""
-    at = item.given.at if item.given.at is not None else item.modified
+    at = time_of_look(item)
     words = Words(config, at + 1)
-    if item.given.at is None:
-        words.remark("the file says no time; when it was changed last is taken, or give --at")
     objects = [raw for document in documents(item) for raw in _objects(document)]
     kinds: dict[str, list[Raw]] = {}
     for raw in objects:
@@ -469,12 +466,7 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
             except Unusable as error:
                 words.reject(str(error))
     events = sorted(found.values(), key=lambda one: (one.ts, one.kind, one.key))
-    for begin in range(0, len(events), _PIECE):
-        yield Page(events[begin : begin + _PIECE], covered=())
-    name = hashlib.sha256(repr(seen).encode()).hexdigest()
-    facts = words.facts(bucket_of(at), seen)
-    piece = Slice(f"file:{name}", str(at)) if facts else None
-    yield Page(facts, covered=(), slice=piece, findings=words.findings(item.name))
+    yield from pages_of_look(item, words, seen, events, words.facts(bucket_of(at), seen))
 
 
 def _objects(document: Any) -> Iterator[Raw]:

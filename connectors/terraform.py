@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from connectors import _terraform, _tfe
 from connectors._fields import Raw, time_or_none
-from connectors._files import digest_of, documents, load_json
+from connectors._files import digest_of, documents_so_far, load_json
 from connectors._http import Client, Reply, open_client
 from connectors._terraform import STATUS, Said
 from tandem.connect import About, Common, Item, Pull, SourceRefused, setting
@@ -118,7 +118,7 @@ def parse(item: Item, config: Config) -> Iterator[Page]:
     said = Said(config)
     records: list[Event | Fact] = []
     if re.search(_MARKS[0][0], item.head):
-        for log in _terraform.logs(_readable(item, said), said):
+        for log in _terraform.logs(documents_so_far(item, said.remark), said):
             records += log.records(item, said)
     else:
         records += _document(load_json(item), item, config, said)
@@ -149,19 +149,6 @@ def _document(raw: Any, item: Item, config: Config, said: Said) -> Iterator[Even
             event = _tfe.run_event(one, names, included, config, _FOREVER, said)
             if event is not None:
                 yield event
-
-
-def _readable(item: Item, said: Said) -> Iterator[Any]:
-    """The lines of a log as far as it was written: a run that was killed leaves half a line."""
-    read = 0
-    try:
-        for document in documents(item):
-            read += 1
-            yield document
-    except SourceRefused as broken:
-        if not read:
-            raise
-        said.remark(f"{str(broken).rstrip('.')}; what stands before it is counted")
 
 
 def fetch(config: Config, pull: Pull) -> Iterator[Page]:
