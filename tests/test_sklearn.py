@@ -431,8 +431,8 @@ component = "fraud"
 
 FIELDS = {"time": "evaluated_at", "run": "run_id", "version": "model.version", "commit": "git.commit"}
 STATED = {
-    "evaluated_at": "2026-11-08T04:50:00+01:00", "run_id": "0a1b", "model": {"version": 12}, "git": {"commit": "c0ffee"},
-    "accuracy": 0.9, "n_samples": 10,
+    "evaluated_at": "2026-11-08T04:50:00+01:00", "run_id": "0a1b", "model": {"version": 12},
+    "git": {"commit": "c0ffee"}, "accuracy": 0.9, "n_samples": 10,
 }  # fmt: skip
 
 
