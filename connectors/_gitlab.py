@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
+from sys import intern
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,16 +111,16 @@ class Objects(Said):
         updated = time_of(raw, "updated_at", created)
         found = Pipeline(
             key=id_of(raw),
-            project=project,
-            ref=text_of(raw, "ref"),
+            project=intern(project),
+            ref=intern(text_of(raw, "ref")),  # each row's own text otherwise, of very many that are held
             commit=text_of(raw, "sha"),
-            status=text_of(raw, "status"),
-            source=source,
+            status=intern(text_of(raw, "status")),
+            source=intern(source),
             created=created,
             started=time_of(raw, "started_at", 0) or None,
             lasted=seconds_of(raw, "duration"),
-            title=text_of(raw, "name"),
-            actor=named(raw, "user", "username"),
+            title=intern(text_of(raw, "name")),
+            actor=intern(named(raw, "user", "username")),
             url=text_of(raw, "web_url"),
             revision=4 * updated,
         )

@@ -232,13 +232,15 @@ class _Reading:
     project: str
     gaps: list[Gap]
     lists: Lists = field(init=False)
-    seen: set[tuple[str, str]] = field(default_factory=set)
+    unseen: set[tuple[str, str]] = field(init=False)
+    """(kind, id) of what was last seen open and no list has shown yet."""
     children: bool | None = None
     """Whether it has child pipelines; None until it was asked."""
 
     def __post_init__(self) -> None:
         name, walks = self.config.common.name, self.memory.walks
         self.lists = Lists(self.client, self.pull, self.project, name, walks, self.gaps)
+        self.unseen = {(event.kind, event.key.partition("/")[0]) for event in self.pull.open}
 
     def pages(self) -> Iterator[Page]:
         start = self.pull.since
@@ -300,7 +302,7 @@ class _Reading:
             key = objects.guarded(partial(objects.pipeline, raw))
             if key is None:
                 continue
-            self.seen.add(("build", key))
+            self.unseen.discard(("build", key))
             one = objects.pipelines[key]
             over = objects.meaning(one.status) in ("good", "bad")
             before = over and bound < one.created and at(raw, "updated_at", until) < until  # a cut pull told it
@@ -419,7 +421,7 @@ class _Reading:
         for rows in self.lists.changed("deployments", "deployments", start, []):
             objects = self._objects()
             for raw in rows:
-                self.seen.add(("deployment", str(raw.get("id"))))
+                self.unseen.discard(("deployment", str(raw.get("id"))))
                 if at(raw, "created_at", self.memory.floor) >= self.memory.floor:
                     objects.guarded(partial(objects.deployment, raw))
             yield Page(objects.events(), self.memory.plain(), findings=objects.findings(self.project))
@@ -443,7 +445,7 @@ class _Reading:
             key = event.key.partition("/")[0]
             kind = {"build": "pipelines", "deployment": "deployments"}.get(event.kind)
             named = dict(event.labels).get("project", self.project)
-            if kind is None or not key.isdecimal() or (event.kind, key) in self.seen or named != self.project:
+            if kind is None or not key.isdecimal() or (event.kind, key) not in self.unseen or named != self.project:
                 continue
             if self.lists.get(f"{kind}/{key}", accept=(200, 404)).status == 404:
                 objects.remark(f"an open {event.kind} is no longer there and is excluded")
