@@ -57,7 +57,8 @@ class Reading:
             done += len(batch)
             self.pull.progress(f"{done} runs", None)
             events = [event for run in batch for event in [self.telling.training(run)] if event]
-            yield Page([*events, *(one for run in batch for one in self._summary(run))])
+            data = [event for run in batch for event in self.telling.data_versions(run)]
+            yield Page([*events, *data, *(one for run in batch for one in self._summary(run))])
             for run in batch:
                 yield from self._history(run)
         self.telling.remark()

@@ -43,6 +43,7 @@ class Telling:
     bins: dict[str, tuple[float, ...]] = field(default_factory=dict)
     _known: dict[tuple[str, str], Series | None] = field(default_factory=dict)
     _run: str = ""
+    _told: set[str] = field(default_factory=set)
     _worst: dict[str, float] = field(default_factory=dict)
 
     # -- events
@@ -105,11 +106,24 @@ class Telling:
         if run.untold:
             self.said.remark(f"a run used or made more than {TIES} artifacts; its data version is left out")
             return ""
-        used = {one.digest or one.name for one in run.inputs if matches(one.kind, self.config.data)}
+        used = {_data_of(one) for one in run.inputs if matches(one.kind, self.config.data)}
         if used:
             return ",".join(sorted(used))
         said = run.config.get("data_version")
         return _text(said) if isinstance(said, str | int | float) and not isinstance(said, bool) else ""
+
+    def data_versions(self, run: Run) -> Iterator[Event]:
+        """The events of the data that a run used or made, each told once."""
+        for one in (*run.inputs, *run.outputs):
+            if one.created is None or one.created >= self.pull.until or one.id in self._told:
+                continue
+            if matches(one.kind, self.config.data):
+                self._told.add(one.id)
+                yield Event(
+                    "data_version", one.name, one.created, data_version=_data_of(one), digest=one.digest, run=one.run,
+                    title=one.name, url=self._artifact_link(one),
+                    labels=labels_of({**self.where(), "dataset": one.collection}), revision=one.created,
+                )  # fmt: skip
 
     def release(self, one: Artifact) -> Event | None:
         """The event of a version of a model."""
@@ -129,9 +143,12 @@ class Telling:
         return {"entity": self.config.entity, "project": self.config.project}
 
     def model_link(self, one: Artifact) -> str:
-        """The page of a version."""
-        return self._link(f"artifacts/{quote(one.kind, safe='')}/{quote(one.collection, safe='')}/{one.version}",
-                          self.config.registry)  # fmt: skip
+        """The page of a version of a model."""
+        return self._artifact_link(one, self.config.registry)
+
+    def _artifact_link(self, one: Artifact, within: str = "") -> str:
+        place = f"artifacts/{quote(one.kind, safe='')}/{quote(one.collection, safe='')}/{one.version}"
+        return self._link(place, within)
 
     def _link(self, place: str, within: str = "") -> str:
         if not self.config.url.startswith("http"):
@@ -294,6 +311,11 @@ def _sketch(bins: Bins) -> Any:
 def matches(name: str, globs: Sequence[str]) -> bool:
     """Whether one of the globs lets a name through."""
     return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _data_of(one: Artifact) -> str:
+    """The text that a training and its data are joined by."""
+    return one.digest or one.name
 
 
 def _text(value: Any) -> str:

@@ -74,7 +74,7 @@ class Config:
 ABOUT = About(
     reads="Weights & Biases: runs, parameters, histories and histograms of a project, its models and their aliases",
     signals=("feature", "prediction"),
-    events=("training", "release", "promotion"),
+    events=("training", "release", "promotion", "data_version"),
     labels={
         "entity": "the user or team that is read",
         "project": "the project that is read",
@@ -86,6 +86,7 @@ ABOUT = About(
         "param.<name>": "a parameter of a run, the first 30 by name (on events)",
         "input.<n>": "an artifact that a run used (on events)",
         "output.<n>": "an artifact that a run made (on events)",
+        "dataset": "the collection of an artifact that is data",
         "tags": "the tags of a run (on events)",
         "state": "the state of a run (on events)",
         "python": "the version of Python (on events)",
@@ -141,7 +142,7 @@ project = "claims"
   match = { group = "fraud-*" }              # runs, by group, job_type, run_name, model or "param.<name>"
   [[source.map]]
   component = "fraud-detector"
-  match = { model = "fraud*" }               # versions and aliases
+  match = { model = "fraud*" }               # versions and aliases; data by dataset
 """,
 )
 

@@ -114,6 +114,19 @@ def test_a_run_is_a_training_with_what_it_used_and_made(wb: WandB, server: Serve
     }  # fmt: skip
 
 
+def test_data_that_runs_used_or_made_is_told_once(wb: WandB, server: Server) -> None:
+    wb.add("prepare", T0 + 10)
+    wb.version("claims", T0 + 50, "prepare", kind="dataset")
+    for name in ("a", "b"):
+        wb.add(name, T0 + 100).inputs.append(wb.collections["claims"][0])
+    pages = fetched(server)
+    [event] = told(pages, Event, "data_version")
+    assert (event.key, event.ts, event.run, event.digest) == ("claims:v0", T0 + 50, "prepare", "0" * 32)
+    assert event.data_version == trainings(pages)["a"].data_version == trainings(pages)["b"].data_version
+    assert event.url == f"{server.url}/acme/claims/artifacts/dataset/claims/v0"
+    assert dict(event.labels)["dataset"] == "claims"
+
+
 @pytest.mark.parametrize("state", [*STATES, "hibernating"])
 def test_every_state_has_its_outcome_and_an_unknown_one_is_left_out(wb: WandB, server: Server, state: str) -> None:
     wb.add("r", T0 + 100, state=state, heard=T0 + 200)
