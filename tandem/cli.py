@@ -401,7 +401,10 @@ def _check_port(port: int) -> None:
 def show(
     component: str, file: str | None, as_json: bool, openslo: bool, segment: tuple[str, ...], **given: str | None
 ) -> None:
-    """What is known of one component, or of all, over a window: the last 24 hours where nothing is said."""
+    """What is known of one component, or of all, over a window: the last 24 hours where nothing is said.
+
+    Of one model also what followed each onset of drift or breach: whether it was trained again, and what then.
+    """
     if openslo:
         if as_json or segment or any(given.values()):
             raise Misused("--openslo prints what is promised, which has no window or filter; leave the others out.")
