@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -88,7 +89,13 @@ def detail(view: View, component: str) -> shown.Detail:
         return report.detail(view.context, component, view.window, **question, as_of=view.as_of, now=view.now)
 
     answer: shown.Detail = _kept(_key("detail", view, component, *question.values()), view.context.version(), ask)
-    return answer
+    return _alone(answer) if "component" in view.locked else answer
+
+
+def _alone(found: shown.Detail) -> shown.Detail:
+    """The page of a component without what it tells of others: its partners, their changes, and what both make."""
+    changes = tuple(change for change in found.changes if found.component in change.components)
+    return replace(found, partners=(), changes=changes, joint=())
 
 
 def retrained(view: View, component: str) -> Retrained:

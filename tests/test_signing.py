@@ -164,6 +164,19 @@ def test_pages_show_nothing_without_a_link_and_their_part_with_one(open_page: Op
     assert "This link ended" in words(seen(open_page, "overview", tmp_path, **ended))
 
 
+def test_a_link_of_one_component_tells_nothing_of_its_partners(open_page: Open, tmp_path: Path) -> None:
+    key = signing.secret(tmp_path / "tandem.duckdb")
+    whole = seen(open_page, "models", tmp_path, component="fraud-score", **signing.signed(key, {}, screens.NOW + WEEK))
+    assert "checkout-api" in words(whole)
+    locked = signing.signed(key, {"component": "fraud-score"}, screens.NOW + WEEK)
+    mine = seen(open_page, "models", tmp_path, **locked)
+    assert not mine.exception
+    assert "c-card" in markup(mine)
+    said = words(mine)
+    assert "Changes to it and its partners" in said
+    assert "checkout-api" not in said
+
+
 def test_a_viewer_of_a_signed_link_writes_nothing(open_page: Open, tmp_path: Path) -> None:
     key = signing.secret(tmp_path / "tandem.duckdb")
     for page in ("overview", "review", "sources"):
