@@ -41,13 +41,13 @@ def _beside(view: View, found: Detail, told: Lineage) -> None:
         return
     chosen = view.runs if view.runs != ("", "") else (mine if mine in known else "", "")
     with st.container(border=True):
-        frame.heading(view, "Two training runs", "parameters and metrics in which they differ")
+        frame.heading(view, "Two runs side by side", "parameters and metrics in which they differ")
         sides = st.columns(2) if not view.narrow else (st.container(), st.container())
         for side, column, value in zip("AB", sides, chosen, strict=True):
             with column:
                 _choice(view, side, known, runs, value)
         if all(chosen):
-            with frame.panel(view, "Two training runs"):
+            with frame.panel(view, "Two runs side by side"):
                 compared = reading.lineage(view, found.component, chosen).compared
                 assert compared is not None, "two runs were asked for"
                 element.show(f'<div class="x-model">{beside(compared, view)}</div>', "beside")

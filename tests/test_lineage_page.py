@@ -52,7 +52,7 @@ def test_the_chain_is_an_ordered_list_with_every_join_and_its_reason(open_page: 
 def test_what_it_can_be_made_again_from_is_known_or_named(open_page: Open) -> None:
     told = words(open_page(**PAGE))
     assert "Reproducible from" in told
-    assert "All four are known: it can be made again." in told
+    assert "All four are known." in told
     lacking = said(drawn("ambiguous"))
     assert "Not wholly known: parameters, data version, environment." in lacking
     assert lacking.count(SURE["ambiguous"]) == 3
@@ -95,7 +95,7 @@ def test_two_runs_stand_side_by_side_and_the_link_holds_them(open_page: Open) ->
     value = between.written(RUN, SECOND)
     test = open_page(**PAGE, selected=value)
     told = words(test)
-    for one in ("Two training runs", "learning_rate", "0.04", "0.05", "Metric, evaluation", "0.95", "0.94", "step 11",
+    for one in ("Two runs side by side", "learning_rate", "0.04", "0.05", "Metric, evaluation", "0.95", "step 11",
                 "The same in both: 1 parameter, 2 labels of the environment, 1 fact of the run."):  # fmt: skip
         assert one in told
     assert [box.value for box in test.selectbox if box.label in ("Run A", "Run B")] == [RUN, SECOND]
@@ -107,7 +107,7 @@ def test_two_runs_stand_side_by_side_and_the_link_holds_them(open_page: Open) ->
 
 def test_a_run_that_is_gone_breaks_no_more_than_its_own_panel(open_page: Open) -> None:
     told = words(open_page(**PAGE, selected=between.written(RUN, "gone-1234")))
-    assert "Two training runs cannot be shown: fraud-score has no training run" in told
+    assert "Two runs side by side cannot be shown: fraud-score has no training run" in told
     assert "Reproducible from" in told
 
 

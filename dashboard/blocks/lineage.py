@@ -46,7 +46,7 @@ def track(one: Chain, view: View) -> str:
     items = "".join(_item(item) for item in one.reproducible)
     unknown = [item.name for item in one.reproducible if item.state != "known"]
     lacking = (f"Not wholly known: {', '.join(unknown)}." if unknown
-               else "All four are known: it can be made again.")  # fmt: skip
+               else "All four are known.")  # fmt: skip
     said = f'<p class="x-muted">Written down in the configuration: {hx(one.said)}</p>' if one.said else ""
     return (
         f'{said}<ol class="z-track">{links}</ol><h3 class="z-again">Reproducible from</h3>'
