@@ -24,14 +24,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from functools import cache
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import quote
 
 import tests
 from connectors import _http
+from tandem import collect
+from tandem.config import Source
 from tandem.connect import Pull, SourceDown, SourceRefused
 from tandem.records import Event, Page
+from tandem.store.file import open_store
 from tests.replay import Answer, Asked, Route, Server, serve
 
 TOKEN = "canary-5d1f0c7e9b"
@@ -104,6 +108,21 @@ class Earlier:
     def repeated(self, asked: Asked, good: Answer) -> Answer:
         """The answer to the question before."""
         return self.told[-2] if len(self.told) > 1 else good
+
+
+def echoed(module: Any, config: Callable[[str], Any], route: Route, folder: Path, now: int, since: int) -> str:
+    """What is said of a good pull, and of one after it whose server refuses the token and repeats it; in a store."""
+
+    def refuse(asked: Asked) -> Answer:
+        return Answer({"message": f"no {asked.headers} {TOKEN}"}, 401)
+
+    said = ""
+    with virtual(), open_store(folder / "echoed.duckdb") as store:
+        for turn, one in enumerate((route, refuse)):
+            with serve(one) as server:
+                given = config(server.url)
+                said += repr(collect.pull(store, Source(given.common, module, given), now + turn * 300, since=since))
+    return said
 
 
 BUILDERS: dict[str, Callable[[], Case]] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
+
+from tests.processes import free_port
 
 PICTURE = Path(__file__).parent.parent / "dashboard" / "static" / "overview.png"
 SECONDS = 180
@@ -76,13 +77,6 @@ def photograph(url: str, target: Path) -> None:
 def sandbox() -> list[str]:
     """Chromium does not start its sandbox as root."""
     return ["--no-sandbox"] if os.geteuid() == 0 else []
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

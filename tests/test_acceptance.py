@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import random
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from tests import processes
 from tests.faults_prometheus import answer_of
 from tests.github_server import Repository, serving
 from tests.mlflow_replay import Replay, Running
+from tests.processes import free_port
 from tests.replay import serve
 
 Run = Callable[..., Result]
@@ -441,9 +441,7 @@ def test_the_command_its_owner_and_http_answer_the_same_bytes(run: Run, synced: 
     alone = run(*asked)
     assert alone.exit_code == 0
     with processes.running(
-        processes.start(
-            "serve", "--no-browser", "--port", str(_free_port()), folder=synced, GITHUB_TOKEN="not-a-secret"
-        )
+        processes.start("serve", "--no-browser", "--port", str(free_port()), folder=synced, GITHUB_TOKEN="not-a-secret")
     ) as serving_it:
         place = owner_file(synced / "tandem.duckdb")
         processes.eventually(lambda: place.exists() or serving_it.poll() is not None, "the owner")
@@ -458,12 +456,6 @@ def test_the_command_its_owner_and_http_answer_the_same_bytes(run: Run, synced: 
         public = _get(page, f"/api/v1/show?{urlencode(query)}", "")
     assert status == 200
     assert through.stdout == body.decode() == public[1].decode() == alone.stdout
-
-
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def _get(url: str, target: str, token: str) -> tuple[int, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,6 +27,7 @@ from tandem.records import DAY, Confusion, Covered, Fact, Page, Ratio, Record, S
 from tandem.store.file import Store
 from tests import fakes, processes, slow_source
 from tests.fakes import NOW
+from tests.processes import free_port
 
 HOSTILE = "<b>\"&'\n\x1b[31m\u202e]]>\x00"
 NAMES = ("good", "bad", "thin", "mute", "edge")
@@ -373,12 +373,6 @@ def test_junit_is_written_beside_the_text(run: Run, tmp_path: Path) -> None:
 
 
 # -- a Tandem that runs
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(("status", "body"), [

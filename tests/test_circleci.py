@@ -421,14 +421,8 @@ def test_a_planted_token_is_found_nowhere(
     run = circle.run(1, NOW - 5000, "failed")
     circle.results(circle.jobs[run["id"]][0], 1, (f"test_{faults.TOKEN}",))
     config = configured("", common={"token_env": faults.TOKEN_ENV})
-    echo: Any = lambda asked: Answer({"message": f"no {asked.headers} {faults.TOKEN}"}, 401)  # noqa: E731
-    said = ""
-    with faults.virtual(), open_store(tmp_path / "t.duckdb") as store:
-        for turn, route in enumerate((circle.answer, echo)):
-            with serve(route) as server:
-                given = replace(config, url=server.url)
-                source = Source(given.common, circleci, given)
-                said += repr(collect.pull(store, source, NOW + turn * 300, since=NOW - DAY))
+    asking = lambda url: replace(config, url=url)  # noqa: E731
+    said = faults.echoed(circleci, asking, circle.answer, tmp_path, NOW, NOW - DAY)
     assert "the token was refused" in said
     out, err = capfd.readouterr()
     assert not [place for place in (said, out, err, caplog.text) if faults.TOKEN in place]

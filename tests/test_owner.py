@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import threading
@@ -23,6 +22,7 @@ from tandem.owner import Owner, StoreLocked, owner_of, reached
 from tandem.records import Fact, Page, Ratio, Series
 from tandem.remote import Gone, Refused, owner_file
 from tests import fakes, processes, slow_source
+from tests.processes import free_port
 
 FACT = Fact(Series(signal="availability", component="shop"), fakes.NOW - 600, Ratio(9, 10))
 
@@ -295,12 +295,6 @@ def test_a_sync_that_is_interrupted_leaves_everything_in_order(
     again = processes.run("sync", folder=tmp_path, packages=[package])
     assert (again.returncode, again.stderr) == (0, "")
     assert processes.run("doctor", folder=tmp_path, packages=[package]).returncode == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def healthy(port: int) -> bool:

@@ -471,14 +471,8 @@ def test_a_planted_token_and_what_stages_hold_are_found_nowhere(
     one["name"] = f"echo {faults.TOKEN}"
     one["stages"][1]["context"]["exception"] = {"details": {"errors": ["password hunter2 refused"]}}
     config = configured("", common={"token_env": faults.TOKEN_ENV})
-    echo: Any = lambda asked: Answer({"message": f"no {asked.headers} {faults.TOKEN}"}, 401)  # noqa: E731
-    said = ""
-    with faults.virtual(), open_store(tmp_path / "t.duckdb") as store:
-        for turn, route in enumerate((gate.answer, echo)):
-            with serve(route) as server:
-                given = replace(config, url=server.url)
-                source = Source(given.common, spinnaker, given)
-                said += repr(collect.pull(store, source, NOW + turn * 300, since=NOW - DAY))
+    asking = lambda url: replace(config, url=url)  # noqa: E731
+    said = faults.echoed(spinnaker, asking, gate.answer, tmp_path, NOW, NOW - DAY)
     assert "the token was refused" in said
     out, err = capfd.readouterr()
     kept = [one.read_bytes().decode("latin-1") for one in tmp_path.rglob("*") if one.is_file()]
