@@ -61,6 +61,7 @@ class Reading:
             yield Page([*events, *data, *(one for run in batch for one in self._summary(run))])
             for run in batch:
                 yield from self._history(run)
+            yield Page((), self._state())
         self.telling.remark()
         yield Page((), self._state(), findings=self.telling.said.findings(self.config.project))
 
@@ -117,7 +118,6 @@ class Reading:
         if taken.whole and not begin and taken.rows < run.lines:
             self.telling.said.remark("a history came with fewer rows than W&B counts; it is read again at the sweep")
             self.runs[run.id] = [0, -1, mark]
-        yield Page((), self._state())
 
     def _rows(self, run: Run, begin: int, taken: _Taken) -> Iterator[Page]:
         held: list[Record] = []

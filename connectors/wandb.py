@@ -105,7 +105,7 @@ ABOUT = About(
         "W&B records no time for the move of an alias: a promotion has the interval between two pulls.",
         "Aliases of the newest 50 versions of a model are seen at each pull, those of older ones at the daily sweep.",
         "A run counts as ended at its last sign of life, for W&B says no other time.",
-        "What is edited on a run that is over is found at the daily sweep for runs made in the last 30 days.",
+        "Edits of a run that is over, and runs that are synced late, are found at the daily sweep, for 30 days.",
         "A summary's value is read where no history tells it; what stands in a history is read from there.",
         "Histograms keep the bins of the first (of each file); others are put onto these, and what it costs is said.",
         "The file of an offline run says whether it ended; without, it is running, and once quiet left out.",

@@ -279,6 +279,15 @@ def test_a_sweep_asks_again_for_no_history_that_did_not_grow(wb: WandB, server: 
     print(f"sweep: 20 runs, {len(wb.queries) - before} requests; an edit is seen at most a day late, for 30 days")
 
 
+def test_an_offline_run_that_is_synced_late_is_found_by_the_sweep(wb: WandB, server: Server) -> None:
+    first = fetched(server)
+    wb.add("late", T0 + 100).log(T0 + 200, loss=0.5)
+    quiet = fetched(server, state_of(first), NOW + 300, NOW - 600)
+    assert not trainings(quiet), "its last sign of life lies before the last pull"
+    swept = fetched(server, state_of(quiet), NOW + 86_400, NOW, sweep=True)
+    assert (set(trainings(swept)), values(swept, "loss")) == ({"late"}, [("late", 0, 0.5)])
+
+
 def test_what_is_not_yet_waits_for_the_pull_that_may_know_it(wb: WandB, server: Server) -> None:
     run = wb.add("r", T0 + 100)
     run.log(T0 + 200, loss=0.5)
