@@ -73,7 +73,7 @@ class Telling:
         return Event(
             "training", job.key, created or started or job.latest, started=started,
             ended=finished if over else None, outcome=outcome, run=job.key,
-            data_version=",".join(one.key for one in read if one.id and one.dataset not in crons)[:_TEXT],
+            data_version=",".join([one.key for one in read if one.id and one.dataset not in crons][:EDGES]),
             trigger=trigger,
             title=f"{job.pipeline}: {first_line(job.reason) or job.state.removeprefix('JOB_').lower()}"[:_TEXT],
             labels=labels_of(labels), revision=4 * job.rank + bool(read) + bool(exact) + bool(trigger),
@@ -93,13 +93,13 @@ class Telling:
         return (job.inputs, job.crons) if job.inputs else self.objects.reads.get((job.project, job.pipeline), ((), ()))
 
     def _trigger(self, job: Job) -> str:
-        """What began it: a tick (cron), data (commit), or a change of the pipeline (spec); "" where nobody says."""
+        """What began it: a tick (cron), a commit (new data), or a new pipeline (spec); "" where nobody says."""
         inputs, crons = self._reads(job)
         began = [one.place for one in self._sets.get(job.id, ()) if one.origin == "USER"]
         if any(one.dataset in crons for one in began):
             return "cron"
         if any(one.type == USER for one in began):
-            return "commit"
+            return "new data"
         if any(one.type == "spec" for one in began):
             return "spec"
         return "cron" if crons and all(one.dataset in crons for one in inputs) else ""

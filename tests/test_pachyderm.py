@@ -15,8 +15,10 @@ from connectors._files import item
 from tandem import collect, config, connect, exported, report, times
 from tandem.config import Config
 from tandem.connect import Common, Given, Pull, SourceRefused
+from tandem.lineage import split
 from tandem.records import Event, Fact, Page, Ratio
 from tandem.report import Window
+from tandem.retrained import trigger
 from tandem.store.backup import export
 from tandem.store.file import Store, open_store
 from tandem.store.read import Reader
@@ -111,17 +113,18 @@ def test_a_training_says_what_it_read_and_wrote_and_in_which_container(whole: li
 
 def test_what_began_a_training_is_what_the_set_of_commits_tells(whole: list[Page], tmp_path: Path) -> None:
     found = {key: one.trigger for key, one in events(whole, "training").items()}
-    assert found[f"train_claims@{FIRST}"] == "commit" and found[f"nightly_train@{TICK}"] == "cron"
+    assert found[f"train_claims@{FIRST}"] == "new data" and found[f"nightly_train@{TICK}"] == "cron"
     assert found[f"train_claims@{STOPPED}"] == ""  # its commits are not listed
+    assert [trigger(word, "").by for word in ("new data", "cron")] == ["data", "schedule"]
     changed = commit("train_x", "j1", type="spec")
     assert events(parsed(saved(tmp_path / "spec.json", job(), changed)), "training")["train_x@j1"].trigger == "spec"
 
 
 def test_a_training_that_only_a_clock_feeds_was_begun_by_it(tmp_path: Path) -> None:
     tick = {"cron": {"name": "tick", "repo": "train_x_tick", "commit": "j1", "spec": "@daily"}}
-    for details, trigger in (({"input": tick}, "cron"), ({"input": {"cross": [tick, {"pfs": {"repo": "r"}}]}}, "")):
+    for details, word in (({"input": tick}, "cron"), ({"input": {"cross": [tick, {"pfs": {"repo": "r"}}]}}, "")):
         pages = parsed(saved(tmp_path / "j.json", job(details=details)))
-        assert events(pages)["train_x@j1"].trigger == trigger
+        assert events(pages)["train_x@j1"].trigger == word
 
 
 def test_versions_of_data_are_commits_and_join_what_made_and_what_read_them(whole: list[Page]) -> None:
@@ -163,6 +166,15 @@ def test_a_listing_without_details_takes_nothing_away(tmp_path: Path, order: tup
     assert events(parsed(tmp_path)) == events(parsed(HERE / "list_job_expand.json"))
     brief = events(parsed(HERE / "list_job.json"))
     assert all(one.revision < events(parsed(tmp_path))[key].revision for key, one in brief.items())
+
+
+def test_of_many_inputs_the_labels_name_the_first_and_no_commit_is_cut(tmp_path: Path) -> None:
+    leaves = [{"pfs": {"repo": f"r{number:02d}", "commit": FIRST}} for number in range(32)]
+    one = events(parsed(saved(tmp_path / "j.json", job(details={"input": {"cross": leaves}}))))["train_x@j1"]
+    assert split(one.data_version) == [f"r{number:02d}@{FIRST}" for number in range(30)]
+    assert (dict(one.labels)["inputs"], "input.30" in dict(one.labels), "input.31" in dict(one.labels)) == (
+        "32", True, False
+    )  # fmt: skip
 
 
 def test_projects_keep_pipelines_of_one_name_apart(tmp_path: Path) -> None:
