@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 from tandem import joins
@@ -271,6 +272,8 @@ class Counts:
     """Good out of total over [since, until), with Wilson's interval of the share.
 
     `most`: good at most, where the threshold is no edge of the histogram; `good` are those that certainly are.
+    `days`: of hours of which those of a day hang together, and may have one verdict, how many days they make; an
+    interval takes each day for one.
     """
 
     since: int
@@ -278,6 +281,16 @@ class Counts:
     good: int
     total: int
     most: int | None = None
+    days: int | None = None
+
+    @property
+    def weight(self) -> Fraction:
+        """How much of an independent one each counts."""
+        return Fraction(min(self.days, self.total), self.total) if self.days is not None and self.total else Fraction(1)
+
+    def spread(self, good: int) -> tuple[float, float]:
+        """(good, total) as an interval counts them."""
+        return float(good * self.weight), float(self.total * self.weight)
 
     @property
     def highest(self) -> int:
@@ -292,7 +305,7 @@ class Counts:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Wilson, 95 %."""
-        return wilson(self.good, self.total)
+        return wilson(*self.spread(self.good))
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,8 +358,8 @@ def spans(onset: int, promotion: tuple[int, int], following: int | None, known: 
 
 def effect(measure: str, of: str, before: Counts, after: Counts) -> Effect:
     """Before and after as a difference of two ratios; better or worse only where its interval is free of 0."""
-    lowest = newcombe(after.good, after.total, before.highest, before.total)
-    highest = newcombe(after.highest, after.total, before.good, before.total)
+    lowest = newcombe(*after.spread(after.good), *before.spread(before.highest))
+    highest = newcombe(*after.spread(after.highest), *before.spread(before.good))
     if lowest is None or highest is None:
         side = "before" if not before.total else "after"
         return Effect("not enough evidence", f"nothing was counted {side} the promotion", measure, of, before, after)

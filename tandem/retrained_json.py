@@ -73,6 +73,6 @@ def _counts(one: Counts | None) -> dict[str, Any] | None:
     ends = one.interval
     return {
         "from": times.text(one.since), "to": times.text(one.until), "good": one.good, "total": one.total,
-        "bound": None if one.most is None else [one.good, one.most],
+        "bound": None if one.most is None else [one.good, one.most], "days": one.days,
         "value": one.share, "interval": {"low": ends[0], "high": ends[1]} if ends else None,
     }  # fmt: skip

@@ -236,12 +236,22 @@ class _Model:
     def _judged(self, one: Asked, span: Span) -> Counts:
         """Good and total as the same signal shows them over that window."""
         [found] = self._over(self.all, *span).answers([one])
-        return Counts(*span, *(found.judged or (0, 0)), found.bound[1] if found.bound else None)
+        days = -(-(span[1] - span[0]) // DAY) if one.signal.name == "fairness" else None
+        if one.signal.name == "drift":
+            days = self._days(self.all.names(self.component, "drift"), span)
+        return Counts(*span, *(found.judged or (0, 0)), found.bound[1] if found.bound else None, days)
 
     def _drifted(self, features: Sequence[str], span: Span) -> Counts:
         ids = [kept.id for name in features for kept in self.all.counted(self.component, "drift", name)]
         merges = [merge for [merge] in self.all.reader.totals("ratio", ids, [span]).values() if merge]
-        return Counts(*span, sum(int(good) for good, _ in merges), sum(int(total) for _, total in merges))
+        good, total = sum(int(good) for good, _ in merges), sum(int(total) for _, total in merges)
+        return Counts(*span, good, total, None, self._days(features, span))
+
+    def _days(self, features: Sequence[str], span: Span) -> int:
+        """The days of each feature in which any hour was judged, added up."""
+        groups = {kept.id: place for place, name in enumerate(features) if name
+                  for kept in self.all.counted(self.component, "drift", name)}  # fmt: skip
+        return sum(total > 0 for *_, total in self.all.reader.steps("ratio", groups, *span, DAY))
 
 
 def _named(one: Asked, features: Sequence[str]) -> tuple[str, str]:

@@ -289,8 +289,11 @@ def apdex(satisfied: int, tolerating: int, total: int) -> Fraction | None:
     return (satisfied + Fraction(tolerating, 2)) / total if total else None
 
 
-def wilson(k: int, n: int, z: float = Z95) -> tuple[float, float] | None:
-    """Wilson's score interval of the ratio k / n, 95 % unless `z` says otherwise; None for n = 0."""
+def wilson(k: float, n: float, z: float = Z95) -> tuple[float, float] | None:
+    """Wilson's score interval of the ratio k / n, 95 % unless `z` says otherwise; None for n = 0.
+
+    Counts are whole, unless what hangs together counts for fewer.
+    """
     if not n:
         return None
     p = k / n
@@ -299,7 +302,7 @@ def wilson(k: int, n: int, z: float = Z95) -> tuple[float, float] | None:
     return (0.0 if k == 0 else centre - half), (1.0 if k == n else centre + half)
 
 
-def newcombe(k1: int, n1: int, k2: int, n2: int, z: float = Z95) -> tuple[float, float] | None:
+def newcombe(k1: float, n1: float, k2: float, n2: float, z: float = Z95) -> tuple[float, float] | None:
     """Newcombe's hybrid interval of the difference k1 / n1 - k2 / n2; None when either is empty."""
     first, second = wilson(k1, n1, z), wilson(k2, n2, z)
     if first is None or second is None:

@@ -34,7 +34,10 @@ def rows(now: int) -> list[Followed]:
     """One of every kind, newest first."""
     promotion = Promotion("12", now - 10 * DAY - 900, now - 10 * DAY, "joined by run id a1b2c3d4a1b2c3d4…, named by its "
                           "training in registry", "", "registry", "")  # fmt: skip
-    drift = compared(now, 20, 25, "without data drift", "feature-hours of 2 features")
+    hours = compared(now, 20, 25, "without data drift", "feature-hours of 2 features")
+    assert hours.before is not None
+    assert hours.after is not None
+    drift = retrained.effect(hours.measure, hours.of, replace(hours.before, days=6), replace(hours.after, days=6))
     early = Effect(
         "too early to tell", "3 of the 24 hours after the promotion that it takes are there", "accuracy", "x"
     )

@@ -380,6 +380,19 @@ def test_what_is_only_known_within_bounds_widens_the_interval() -> None:
     assert wide.state == "not enough evidence"
 
 
+def test_hours_of_a_day_hang_together_and_count_for_one_in_the_interval() -> None:
+    """One day of 42 that drifted, 24 hours with one verdict, tells nothing; as 1,008 hours it would."""
+    before, after = Counts(T, T, 1008, 1008, None, 42), Counts(T, T, 984, 1008, None, 42)
+    found = retrained.effect("", "", before, after)
+    assert found.change == pytest.approx(-24 / 1008)
+    assert found.interval == pytest.approx(newcombe(41, 42, 42, 42), abs=1e-8)
+    assert found.state == "not enough evidence"
+    assert retrained.effect("", "", replace(before, days=None), replace(after, days=None)).state == "worse"
+    assert before.interval == pytest.approx(tuple(binomtest(42, 42).proportion_ci(method="wilson")), abs=1e-8)
+    few = Counts(T, T, 3, 4, None, 9)  # never more than there are
+    assert few.interval == slo.wilson(3, 4)
+
+
 ratio = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 

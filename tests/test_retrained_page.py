@@ -51,6 +51,7 @@ def test_every_row_says_onset_training_promotion_and_what_then(open_page: Open) 
     assert "accuracy 90.0 % → 85.0 % ▼ worse" in said
     assert "of 1 000 and 1 000 labelled predictions, 3 d each" in said
     assert "○ not enough evidence" in said
+    assert "of 1 000 and 1 000 feature-hours of 2 features (for the interval 6 and 6 days), 3 d each" in said
     assert "… too early to tell 3 of the 24 hours after the promotion" in said
     assert "no promotion yet it is still running" in said
     assert "not applicable" in said

@@ -149,6 +149,7 @@ def test_before_and_after_are_the_same_signal_over_equal_lengths(drifting: House
     assert (drift.before.since, drift.before.until) == (ONSET, PROMOTED[0])
     assert (drift.after.since, drift.after.until) == (PROMOTED[1], PROMOTED[1] + length)
     assert (drift.before.good, drift.before.total, drift.after.good, drift.after.total) == (0, hours, 0, hours)
+    assert (drift.before.days, drift.after.days) == (6, 6)
     assert drift.state == "not enough evidence"  # the feature still drifts: no training changes what comes in
     assert quality.before is not None
     assert quality.after is not None

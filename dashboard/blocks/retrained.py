@@ -22,9 +22,9 @@ HOW = (
     "hour at whose end an objective stood breached; features that began within a day are one onset. Trainings are "
     "those that started after it, and before the same began again. A promotion is joined to its training by digest or "
     "run id. Before and after are equally long, at most a week, leave out the interval in which the promotion lies, "
-    "and hold only what has its labels; the difference has Newcombe’s interval, which takes neighbouring hours for "
-    "independent and so is rather too narrow. The order in time says nothing of causes; what comes in may drift on, "
-    "whatever is trained."
+    "and hold only what has its labels; the difference has Newcombe’s interval, in which the hours of one day of a "
+    "feature count for one, as they hang together. The order in time says nothing of causes; what comes in may drift "
+    "on, whatever is trained."
 )
 
 
@@ -129,6 +129,8 @@ def _effect(one: Effect, view: View, model: str) -> str:
         low, high = (_points(end) for end in one.interval)
         change = f"<small>{_points(one.change)} points, 95{text.NARROW}%: {low} to {high}</small>"
     n = f"{text.count(one.before.total)} and {text.count(one.after.total)} {hx(one.of, 120)}"
+    if one.before.days is not None and one.after.days is not None:
+        n += f" (for the interval {text.count(one.before.days)} and {text.count(one.after.days)} days)"
     length = hx(text.age(one.after.until - one.after.since))
     reason = "" if one.state in ("better", "worse") else f"<small>{hx(one.reason, 160)}</small>"
     if one.before.most is not None or one.after.most is not None:
