@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from connectors._http import Client, TooLarge
+from connectors._http import Client, Reply, TooLarge
 from connectors._mlflow_environment import MODEL_FILES
 from connectors._mlflow_objects import Logged, Run, fits, is_inside, model_paths, whole
 from tandem.connect import SourceDown
@@ -45,91 +45,107 @@ class Artifacts:
                 self._findings.append(Finding("reject", f"more than {FILES} artifacts of a run", f"run {run.id}"))
                 return
             try:
-                yield path, self._run_file(run, path, most) if size <= most else None
+                yield path, self._run_file(run, path, size, most)
             except _Gone:
                 continue
 
     def model_files(self, run: Run, logged: Sequence[Logged]) -> Mapping[str, str]:
-        """The texts that describe the model of a run, by name; at most four requests for each place it may lie in."""
-        places = [partial(self._model_file, one) for one in logged]
-        places += [partial(self._model_file_of_run, run, path) for path in model_paths(run)]
-        return next((found for found in map(_texts, places) if found), {})
+        """The texts that describe the model of a run, by name: a list and up to three files."""
+        for one in logged:
+            call = f"api/2.0/mlflow/logged-models/{quote(one.id, safe='')}/artifacts/directories"
+            if found := self._texts(self._folder(call, {}), partial(self._model_file, one)):
+                return found
+        for path in model_paths(run):
+            listed = self._folder("api/2.0/mlflow/artifacts/list", {"run_id": run.id, "path": path})
+            if found := self._texts(listed, partial(self._model_file_of_run, run, path)):
+                return found
+        return {}
 
-    def _listed(self, run: str, wanted: Sequence[str]) -> Iterator[tuple[str, int]]:
+    def _texts(
+        self, listed: Iterator[Mapping[str, Any]], read: Callable[[str, int | None], bytes | None]
+    ) -> dict[str, str]:
+        """The files that describe one model; none where there is no MLmodel."""
+        sizes = {str(one.get("path")).rpartition("/")[2]: whole(one.get("file_size"))
+                 for one in listed if one.get("is_dir") is not True}  # fmt: skip
+        found: dict[str, str] = {}
+        for name in MODEL_FILES if "MLmodel" in sizes else ():
+            if name not in sizes or (name == "conda.yaml" and {"requirements.txt", "python_env.yaml"} <= set(found)):
+                continue  # it says the same again
+            try:
+                data = read(name, sizes[name])
+            except _Gone:
+                continue
+            if data is not None:
+                found[name] = data.decode("utf-8", "replace")
+        return found
+
+    def _listed(self, run: str, wanted: Sequence[str]) -> Iterator[tuple[str, int | None]]:
         """The wanted files of a run with their sizes, folder by folder."""
         folders = [""]
         for _ in range(_FOLDERS):
             if not folders:
                 return
-            for one in self._folder(run, folders.pop(0)):
+            folder = folders.pop(0)
+            params = {"run_id": run} | ({"path": folder} if folder else {})
+            for one in self._folder("api/2.0/mlflow/artifacts/list", params):
                 path = one.get("path")
                 if not isinstance(path, str) or not is_inside(path):
                     continue
                 if one.get("is_dir") is True:
                     folders += [path] if _leads(path, wanted) else []
                 elif fits(path, wanted):
-                    yield path, whole(one.get("file_size")) or 0
+                    yield path, whole(one.get("file_size"))
 
-    def _folder(self, run: str, folder: str) -> Iterator[Mapping[str, Any]]:
-        params = {"run_id": run} | ({"path": folder} if folder else {})
+    def _folder(self, call: str, params: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+        """What lies in a folder; nothing in one that is not there."""
         token, used = "", {""}
         for _ in range(_PAGES):
-            asked = params | ({"page_token": token} if token else {})
-            answer = self._client.get("api/2.0/mlflow/artifacts/list", asked).data
-            files = answer.get("files", []) if isinstance(answer, dict) else None
+            asked = {**params} | ({"page_token": token} if token else {})
+            reply = self._client.get(call, asked, accept=(200, 404), json="or page")
+            if reply.status == 404:
+                return
+            files = reply.data.get("files", []) if isinstance(reply.data, dict) else None
             if not isinstance(files, list):
-                raise SourceDown(
-                    "artifacts/list answered with JSON that is not MLflow's; it is asked at the next pull."
-                )
+                raise SourceDown(f"{call} answered with JSON that is not MLflow's; it is asked again later.")
             yield from (one for one in files if isinstance(one, dict))
-            token = str(answer.get("next_page_token") or "")
+            token = str(reply.data.get("next_page_token") or "")
             if not token:
                 return
             if token in used:
                 break
             used.add(token)
-        raise SourceDown("GET artifacts/list gives the same page again and again; it is asked at the next pull.")
+        raise SourceDown(f"GET {call} gives the same page again and again; it is asked at the next pull.")
 
-    def _model_file(self, one: Logged, name: str) -> bytes | None:
+    def _model_file(self, one: Logged, name: str, size: int | None) -> bytes | None:
         if proxied := _proxied(one.artifacts):
-            return self._download(f"{proxied}/{name}", {}, _TEXT_BYTES)
+            return self._download(f"{proxied}/{name}", {}, size, _TEXT_BYTES)
         path = f"ajax-api/2.0/mlflow/logged-models/{quote(one.id, safe='')}/artifacts/files"
-        return self._download(path, {"artifact_file_path": name}, _TEXT_BYTES)
+        return self._download(path, {"artifact_file_path": name}, size, _TEXT_BYTES)
 
-    def _model_file_of_run(self, run: Run, path: str, name: str) -> bytes | None:
-        return self._run_file(run, f"{path}/{name}", _TEXT_BYTES)
+    def _model_file_of_run(self, run: Run, path: str, name: str, size: int | None) -> bytes | None:
+        return self._run_file(run, f"{path}/{name}", size, _TEXT_BYTES)
 
-    def _run_file(self, run: Run, path: str, most: int) -> bytes | None:
+    def _run_file(self, run: Run, path: str, size: int | None, most: int) -> bytes | None:
         if proxied := _proxied(run.artifacts):
-            return self._download(f"{proxied}/{quote(path)}", {}, most)
-        return self._download("get-artifact", {"run_id": run.id, "path": path}, most)
+            return self._download(f"{proxied}/{quote(path)}", {}, size, most)
+        return self._download("get-artifact", {"run_id": run.id, "path": path}, size, most)
 
-    def _download(self, path: str, params: Mapping[str, str], most: int) -> bytes | None:
-        """A file, None for one that is too large; raises _Gone."""
+    def _download(self, path: str, params: Mapping[str, str], size: int | None, most: int) -> bytes | None:
+        """A file of the size that was listed, None for one that is too large; raises _Gone."""
+        if size is not None and size > most:
+            return None
+
+        def check(reply: Reply) -> None:
+            if reply.status == 200 and size is not None and len(reply.body) != size:
+                raise ValueError(f"gave {len(reply.body)} of {size} bytes")
+
         try:
-            reply = self._client.get(path, params, accept=(200, 404), json="bytes")
+            reply = self._client.get(path, params, accept=(200, 404), json="bytes", check=check)
         except TooLarge:
             return None
         if reply.status == 404:
             raise _Gone
         return reply.body if len(reply.body) <= most else None
-
-
-def _texts(read: Callable[[str], bytes | None]) -> dict[str, str]:
-    """The files that describe one model; none where there is no MLmodel."""
-    found: dict[str, str] = {}
-    for name in MODEL_FILES:
-        if name == "conda.yaml" and {"requirements.txt", "python_env.yaml"} <= set(found):
-            continue  # it says the same again
-        try:
-            data = read(name)
-        except _Gone:
-            data = None
-        if data is not None:
-            found[name] = data.decode("utf-8", "replace")
-        elif name == "MLmodel":
-            return {}
-    return found
 
 
 def _leads(folder: str, wanted: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from connectors._mlflow_objects import (
     input_of,
     logged_in,
     number,
+    used_by,
     whole,
 )
 
@@ -84,7 +85,7 @@ class Database(_sqlite.Database):
                 params=params.get(_text(row["run_uuid"]), {}),
                 tags=tags.get(_text(row["run_uuid"]), {}),
                 datasets=tuple(sorted(datasets.get(_text(row["run_uuid"]), ()), key=_by_name)),
-                used=tuple(sorted(used.get(_text(row["run_uuid"]), ()))),
+                used=used_by(used.get(_text(row["run_uuid"]), ()), tags.get(_text(row["run_uuid"]), {})),
                 made=tuple(sorted(made.get(_text(row["run_uuid"]), ()))),
                 artifacts=_text(row["artifact_uri"]),
             )

@@ -26,6 +26,7 @@ from connectors._mlflow_objects import (
     logged_in,
     model_paths,
     number,
+    used_by,
     whole,
 )
 from tandem.connect import SourceRefused
@@ -155,7 +156,7 @@ class Folder:
             params={key: _small(path) for key, path in _files(place / "params")},
             tags=tags,
             datasets=tuple(self._datasets(place)),
-            used=tuple(sorted(meta["source_id"] for meta in self._inputs(place, "MODEL"))),
+            used=used_by([meta["source_id"] for meta in self._inputs(place, "MODEL")], tags),
             made=tuple(folder.name for folder in _folders(place / "outputs") if folder.name.startswith("m-")),
             artifacts=meta.get("artifact_uri", ""),
         )

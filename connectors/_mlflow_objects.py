@@ -117,6 +117,16 @@ def logged_in(source: str) -> str:
     return name if source != name and name.startswith("m-") and "/" not in name else ""
 
 
+def used_by(stated: Iterable[str], tags: Mapping[str, str]) -> tuple[str, ...]:
+    """The logged models that a run took: as it states them, and as mlflow.evaluate notes them in a tag.
+
+    The list of runs of a server (3.17.2) leaves out the inputs that are models, and has the tag only.
+    """
+    told = _json(tags.get("mlflow.datasets", ""))
+    noted = [one.get("model") for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    return tuple(sorted({*stated} | {one for one in noted if isinstance(one, str) and one.startswith("m-")}))
+
+
 def model_paths(run: Run) -> list[str]:
     """The folders of the models among a run's artifacts, newest first (MLflow 1 and 2)."""
     told = _json(run.tags.get("mlflow.log-model.history", ""))

@@ -19,6 +19,7 @@ from connectors._mlflow_objects import (
     input_of,
     logged_in,
     number,
+    used_by,
     whole,
 )
 from tandem.connect import SourceDown
@@ -289,7 +290,7 @@ def _run(given: Mapping[str, Any], experiments: Mapping[str, str]) -> Run | None
         tags=tags,
         datasets=tuple(sorted(datasets, key=lambda one: (one.name, one.digest, one.context))),
         latest=tuple(_point(metric) for metric in _maps(data, "metrics")),
-        used=tuple(sorted({_text(one.get("model_id")) for one in _maps(inputs, "model_inputs")} - {""})),
+        used=used_by({_text(one.get("model_id")) for one in _maps(inputs, "model_inputs")} - {""}, tags),
         made=tuple(sorted({_text(one.get("model_id")) for one in outputs} - {""})),
         artifacts=_text(info.get("artifact_uri")),
     )

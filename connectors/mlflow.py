@@ -138,6 +138,7 @@ ABOUT = About(
         "Of a server, artifacts cost 1 request per run and folder and 1 per file, at most 20 files of a run.",
         "Of a folder they are always read, of a database never.",
         "A run that took a logged model and made none is a validation: passed where at_least is set and reached.",
+        "A server's list says of these only what mlflow.evaluate ran on; databases and folders say all.",
         "What mlflow.validate_evaluation_results found is kept nowhere by MLflow.",
         "A data version has the start of the first run that read it: MLflow does not say when data was made.",
         "MLflow states no digest of a model's files.",

@@ -15,6 +15,7 @@ from tests.mlflow_replay import Replay, asked_of, encoded
 from tests.replay import Answer, Asked, Route
 
 NOW = 1_795_250_000
+RUN = "54c9dbd1efee469f8ddedb36090b639a"
 
 
 def answer_of(replay: Replay) -> Route:
@@ -28,7 +29,8 @@ def answer_of(replay: Replay) -> Route:
 
 
 def config(url: str) -> mlflow.Config:
-    return mlflow.Config(Common("mlflow", "registry", token_env=faults.TOKEN_ENV), url=url, metrics=("f1", "prod_*"))
+    return mlflow.Config(Common("mlflow", "registry", token_env=faults.TOKEN_ENV), url=url, metrics=("f1", "prod_*"),
+                         artifacts=("*confusion_matrix.json",), model_files=True)  # fmt: skip
 
 
 def without_links(given: mlflow.Config, pull: Pull) -> Iterator[Page]:
@@ -50,6 +52,8 @@ def looping(asked: Asked, good: Answer) -> Answer:
 def case() -> faults.Case:
     replay = Replay()
     replay.cap = 4
+    replay.put(RUN, "confusion_matrix.json", b'{"labels": ["no", "yes"], "matrix": [[60, 4], [4, 103]]}')
+    replay.put_model(replay.made[RUN][0], "MLmodel", b"flavors:\n  python_function:\n    python_version: 3.11.7\n")
     return faults.Case(
         module=SimpleNamespace(fetch=without_links),
         config=config,

@@ -86,6 +86,8 @@ class Replay:
         """A run that took a logged model, as mlflow.evaluate makes it."""
         self.add_run(run, start, end=start + 3_000)
         self.used[run] = [model]
+        noted = json.dumps([{"name": "dataset", "hash": "59ec", "model": model}], separators=(",", ":"))
+        self.tags.append({"run_uuid": run, "key": "mlflow.datasets", "value": noted})
         for key, value in (metrics or {}).items():
             self.log(run, key, value, start + 2_000)
 
@@ -107,6 +109,9 @@ class Replay:
             return 200, changed
         if "/mlflow-artifacts/artifacts/" in path or path.endswith(("/get-artifact", "/artifacts/files")):
             return self._download(path, asked)
+        if path.endswith("/artifacts/directories"):
+            model = path.split("/")[-3]
+            return 200, self._listed(f"{self.logged[model][0]}/models/{model}/artifacts/", "")
         name = path.removeprefix("/api/2.0/mlflow/")
         known = {
             "experiments/search": self._experiments,
@@ -142,8 +147,10 @@ class Replay:
 
     def _list(self, asked: dict[str, Any]) -> Any:
         run = self.runs[asked["run_id"]]
-        root = f"{run['experiment_id']}/{run['run_uuid']}/artifacts/"
         under = f"{asked['path']}/" if asked.get("path") else ""
+        return self._listed(f"{run['experiment_id']}/{run['run_uuid']}/artifacts/", under)
+
+    def _listed(self, root: str, under: str) -> Any:
         found: dict[str, Any] = {}
         for place, data in sorted(self.files.items()):
             rest = place.removeprefix(root + under)
@@ -151,9 +158,9 @@ class Replay:
                 continue
             name, more, _ = rest.partition("/")
             path = under + name
-            found[path] = {"path": path, "is_dir": True} if more else \
-                {"path": path, "is_dir": False, "file_size": len(data)}  # fmt: skip
-        return {"root_uri": run["artifact_uri"], **({"files": list(found.values())} if found else {})}
+            size = {} if more else {"file_size": len(data)}
+            found[path] = {"path": path, "is_dir": bool(more), **size}
+        return {"root_uri": f"mlflow-artifacts:/{root}", **({"files": list(found.values())} if found else {})}
 
     def _logged(self, asked: dict[str, Any]) -> Any:
         listed = re.fullmatch(r"attributes\.model_id IN \((.*)\)", asked["filter"])
@@ -252,7 +259,7 @@ class Replay:
              "dataset": {key: one[key] for key in ("name", "digest", "source", "source_type", "profile")}}
             for one in self.inputs.get(own, ())
         ]  # fmt: skip
-        inputs = {"dataset_inputs": datasets, "model_inputs": [{"model_id": one} for one in self.used.get(own, ())]}
+        inputs = {"dataset_inputs": datasets}  # the list of runs leaves out those that are models
         outputs = {"model_outputs": [{"model_id": one, "step": 0} for one in self.made.get(own, ())]}
         return {
             "info": info,

@@ -297,6 +297,14 @@ def test_a_file_that_went_between_list_and_download_counts_nothing(evaluated: Re
     assert ("negative", "negative") in cells(facts(pull(server, artifacts=(TABLE,))))
 
 
+def test_a_file_that_is_shorter_than_it_was_listed_is_asked_for_again(evaluated: Replay, server: Running) -> None:
+    cut = iter([wrote("binary_eval_results_table.json")[:3_000]])
+    evaluated.before = lambda path, asked: next(cut, None) if "/mlflow-artifacts/" in path else None
+    found = facts(pull(server, artifacts=(TABLE,)))
+    assert cells(found) == rows_of("binary_eval_results_table.json", "target", "outputs")
+    assert len([path for path, _ in evaluated.asked if "/mlflow-artifacts/" in path]) == 2
+
+
 def taken(pages: list[Page]) -> dict[str, str]:
     return {page.slice.name: page.slice.digest for page in pages if page.slice}
 

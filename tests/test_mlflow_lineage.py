@@ -280,8 +280,7 @@ def test_a_training_that_turns_out_to_evaluate_is_taken_back(replay: Replay, ser
     first = pull(server)
     begun = events(first, "training")[EVALUATION]
     assert begun.outcome == "open"
-    replay.used[EVALUATION] = [MODEL]
-    replay.runs[EVALUATION] |= {"status": "FINISHED", "end_time": START + 5000}
+    replay.add_evaluation(EVALUATION, MODEL, START)
     second = pull(server, NOW + 300, state(first), open=(begun,))
     undone = events(second, "training")[EVALUATION]
     assert (undone.outcome, undone.revision > begun.revision) == ("excluded", True)

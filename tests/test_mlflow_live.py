@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
+import threading
 import time
-import urllib.request
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,112 +15,40 @@ import pytest
 
 from connectors import _files, mlflow
 from tandem.connect import Common, Given, Pull
-from tandem.records import Event, Page, Sample
-from tests.environments import environment
+from tandem.records import Confusion, Event, Fact, Page, Ratio, Sample
+from tests.mlflow_live import Live, program, serving
 
-# The server alone: the whole of mlflow brings scikit-learn, Arrow and Docker too.
-REQUIREMENTS = (
-    "mlflow-skinny==3.17.2", "aiohttp", "alembic", "cryptography", "flask", "flask-cors", "graphene", "huey", "pandas",
-    "sqlalchemy",
-)  # fmt: skip
 START = 1_790_000_000
 """When the first run begins; the server takes whatever times it is given."""
+EVALUATING = Path(__file__).parent / "mlflow_evaluating.py"
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 
-@dataclass
-class Live:
-    """A running server and its database."""
-
-    url: str
-    folder: Path
-
-    def post(self, call: str, **body: Any) -> Any:
-        return self._send("POST", call, body)
-
-    def delete(self, call: str, **body: Any) -> Any:
-        return self._send("DELETE", call, body)
-
-    def _send(self, method: str, call: str, body: Any) -> Any:
-        request = urllib.request.Request(
-            f"{self.url}/api/2.0/mlflow/{call}",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read() or b"{}")
-
-    def run(self, experiment: str, name: str, start: int, status: str = "FINISHED") -> str:
-        told = self.post("runs/create", experiment_id=experiment, start_time=start * 1000, run_name=name, user_id="ci")
-        run = told["run"]["info"]["run_id"]
-        if status != "RUNNING":
-            self.post("runs/update", run_id=run, status=status, end_time=(start + 60) * 1000)
-        return run
-
-    def log(self, run: str, key: str, value: object, at: int, step: int = 0) -> None:
-        self.post("runs/log-metric", run_id=run, key=key, value=value, timestamp=at * 1000, step=step)
-
-    def alias(self, model: str, alias: str, version: str) -> None:
-        self.post("registered-models/alias", name=model, alias=alias, version=version)
-
-
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    python = environment("mlflow", REQUIREMENTS)
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination", str(folder / "artifacts"),
-    ]  # fmt: skip
-    with (folder / "log.txt").open("w") as log:
-        server = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{python.parent}:{os.environ['PATH']}"},
-            start_new_session=True,
-        )
-        try:
-            _wait(f"http://127.0.0.1:{port}/health", server, folder / "log.txt")
-            yield Live(f"http://127.0.0.1:{port}", folder)
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait(30)
+    # Without these two a server posts to public addresses over TLS only.
+    allowed = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
+    with serving(tmp_path_factory.mktemp("mlflow"), **allowed) as server:
+        yield server
 
 
-def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 300
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.read() == b"OK":
-                    return
-        except OSError:
-            if server.poll() is not None:
-                break
-            time.sleep(0.5)
-    raise RuntimeError(f"mlflow server did not start:\n{log.read_text()[-4000:]}")
+CHOSEN = {"experiments": ("fraud-*",), "models": ("fraud*",)}
 
 
-def pull(live: Live, now: int, state: Any = None, **changes: Any) -> list[Page]:
-    config = mlflow.Config(Common("mlflow", "registry"), url=live.url, experiments=("fraud-*",), models=("fraud*",))
+def pull(live: Live, now: int, state: Any = None, own: Any = CHOSEN, **changes: Any) -> list[Page]:
+    config = mlflow.Config(Common("mlflow", "registry"), url=live.url, **own)
     asked = Pull(since=START - 86400, until=now, now=now, state=state, **changes)
     return list(mlflow.fetch(config, asked))
 
 
 def records(pages: list[Page]) -> set[Any]:
-    return {record for page in pages for record in page.records}
+    """All records; counts as text, for they are made of dictionaries."""
+    return {repr(one) if isinstance(one, Fact) else one for page in pages for one in page.records}
 
 
 def events(pages: list[Page], kind: str) -> dict[str, Event]:
-    return {r.key: r for r in records(pages) if isinstance(r, Event) and r.kind == kind}
+    return {r.key: r for page in pages for r in page.records if isinstance(r, Event) and r.kind == kind}
 
 
 def values(pages: list[Page], name: str) -> list[tuple[float, int]]:
@@ -218,7 +144,7 @@ def test_many_runs_are_paged(live: Live) -> None:
 
 
 def test_a_file_store_written_by_the_real_program_is_read(live: Live, tmp_path: Path) -> None:
-    program = (
+    written = (
         "import mlflow\n"
         "from mlflow import MlflowClient\n"
         f"mlflow.set_tracking_uri('file://{tmp_path}/mlruns')\n"
@@ -233,13 +159,7 @@ def test_a_file_store_written_by_the_real_program_is_read(live: Live, tmp_path: 
         "client.set_registered_model_alias('fraud', 'champion', '1')\n"
         "print(run.info.run_id)\n"
     )
-    python = environment("mlflow", REQUIREMENTS)
-    own = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    done = subprocess.run(
-        [str(python), "-c", program], capture_output=True, text=True, cwd=tmp_path, env=own, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    run = done.stdout.split()[-1]
+    run = program("-c", written, folder=tmp_path, MLFLOW_ALLOW_FILE_STORE="true")
     item = _files.item(tmp_path / "mlruns", Given())
     assert mlflow.recognise(item)
     pages = list(mlflow.parse(item, mlflow.Config(Common("mlflow", "registry"))))
@@ -249,3 +169,171 @@ def test_a_file_store_written_by_the_real_program_is_read(live: Live, tmp_path: 
     assert values(pages, "val/deep") == [(0.5, 1)]
     (champion,) = events(pages, "promotion").values()
     assert champion.ts_latest - champion.ts <= 60, "the file store tells when the model was last touched"
+
+
+# Evaluations
+
+
+def rows_of(path: Path, actual: str, predicted: str) -> Counter[tuple[str, str]]:
+    told = json.loads(path.read_text())
+    one, other = told["columns"].index(actual), told["columns"].index(predicted)
+    return Counter((str(row[one]), str(row[other])) for row in told["data"])
+
+
+def check_evaluations(pages: list[Page], runs: dict[str, str], files: Path) -> None:
+    """What the real program's evaluations count, against the rows that it wrote."""
+    found = {dict(f.series.labels)["run_name"]: f for page in pages for f in page.records if isinstance(f, Fact)}
+    assert set(found) == {"evaluate binary", "evaluate static", "by hand"}
+    assert {f.series.stage for f in found.values()} == {"evaluation"}
+    binary = rows_of(files / runs["binary"] / "artifacts" / "eval_results_table.json", "target", "outputs")
+    assert found["evaluate binary"].value == Confusion(dict(binary))
+    assert found["evaluate binary"].series.version == "1"
+    assert found["by hand"].value == Confusion(dict(binary)), "the same model on the same rows"
+    static = rows_of(files / runs["static"] / "artifacts" / "holdout_eval_results_table.json", "label", "predicted")
+    assert found["evaluate static"].value == Confusion(dict(static))
+    assert dict(found["evaluate static"].series.labels)["evaluation"] == "holdout"
+    training, evaluation = events(pages, "training")[runs["train"]], events(pages, "validation")[runs["binary"]]
+    assert (training.version, evaluation.version, evaluation.run, evaluation.outcome) == (
+        "1",
+        "1",
+        runs["train"],
+        "good",
+    )
+    told = dict(training.labels)
+    assert told["python"].startswith("3.11") and told["packages"].startswith("sha256:")
+    data = next(e for e in events(pages, "data_version").values() if dict(e.labels)["dataset"] == "claims")
+    assert training.data_version == data.data_version and dict(data.labels)["source"] == "s3://claims/train.parquet"
+    assert (training.trigger, dict(data.labels)["context"], dict(data.labels)["rows"]) == (
+        "schedule",
+        "training",
+        "400",
+    )
+    approved = next(e for e in events(pages, "validation").values() if dict(e.labels).get("tag"))
+    assert (approved.version, approved.run, approved.outcome) == ("1", runs["train"], "good")
+    assert runs["binary"] not in events(pages, "training")
+
+
+ARTIFACTS = ("*eval_results_table.json", "*per_class_metrics.csv", "*confusion_matrix.json", "evaluation/*.csv")
+OWN = {"experiments": ("claims-*",), "models": ("claims*",), "artifacts": ARTIFACTS, "model_files": True,
+       "at_least": {"accuracy_score": 0.8}}  # fmt: skip
+
+
+def test_evaluations_of_the_real_program_are_counted(live: Live) -> None:
+    runs = json.loads(program(str(EVALUATING), live.url, folder=live.folder))
+    now = int(time.time()) + 60
+    pages = pull(live, now, own=OWN, first=True)
+    (experiment,) = {dict(e.labels)["experiment"] for e in events(pages, "training").values()}
+    assert experiment == "claims-evaluating"
+    files = next(one.parent for one in live.folder.glob(f"artifacts/*/{runs['binary']}"))
+    check_evaluations(pages, runs, files)
+    taken = {page.slice.name: page.slice.digest for page in pages if page.slice}
+    quiet = pull(live, now + 300, state(pages), own=OWN, taken=taken.get)
+    assert not [r for page in quiet for r in page.records], "nothing is told or asked for again"
+    swept = pull(live, now + 600, state(quiet), own=OWN, taken=taken.get, sweep=True)
+    assert not [r for page in swept for r in page.records if isinstance(r, Fact)]
+    # Without artifacts the four metrics of two classes count.
+    plain = [f for page in pull(live, now, own=OWN | {"artifacts": ()}) for f in page.records if isinstance(f, Fact)]
+    (four,) = plain
+    assert isinstance(four.value, Confusion)
+    assert sum(four.value.cells.values()) == 169
+
+
+def test_evaluations_in_a_folder_are_counted(live: Live, tmp_path: Path) -> None:
+    runs = json.loads(
+        program(str(EVALUATING), f"file://{tmp_path}/mlruns", folder=tmp_path, MLFLOW_ALLOW_FILE_STORE="true")
+    )
+    item = _files.item(tmp_path / "mlruns", Given())
+    assert mlflow.recognise(item)
+    own = {"at_least": {"accuracy_score": 0.8}}
+    pages = list(mlflow.parse(item, mlflow.Config(Common("mlflow", "registry"), **own)))
+    check_evaluations(pages, runs, next(one.parent for one in tmp_path.glob(f"mlruns/*/{runs['binary']}")))
+    found = [f.value for page in pages for f in page.records if isinstance(f, Fact)]
+    assert not [one for one in found if isinstance(one, Ratio)]
+
+
+# Webhooks
+
+
+class Receiver:
+    """What listens for webhooks; `bodies` are what was posted."""
+
+    def __init__(self) -> None:
+        bodies = self.bodies = []  # type: list[Any]
+        arrived = self.arrived = threading.Semaphore(0)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+                arrived.release()
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=lambda: self.server.serve_forever(0.01), daemon=True).start()
+
+    def wait(self, count: int) -> None:
+        for _ in range(count):
+            assert self.arrived.acquire(timeout=60), "a webhook was not delivered"
+
+
+def test_what_a_real_server_delivers_makes_moves_exact(live: Live, tmp_path: Path) -> None:
+    receiver = Receiver()
+    wanted = [("MODEL_VERSION", "CREATED"), ("MODEL_VERSION_ALIAS", "CREATED"), ("MODEL_VERSION_ALIAS", "DELETED"),
+              ("MODEL_VERSION_TAG", "SET")]  # fmt: skip
+    live.post("webhooks", name="tandem", url=f"http://127.0.0.1:{receiver.server.server_address[1]}/",
+              events=[{"entity": entity, "action": action} for entity, action in wanted])  # fmt: skip
+    experiment = live.post("experiments/create", name="hooked")["experiment_id"]
+    run = live.run(experiment, "one", START)
+    live.post("registered-models/create", name="hooked")
+    own = {"experiments": ("hooked",), "models": ("hooked",), "deliveries": tmp_path}
+    source = f"mlflow-artifacts:/{experiment}/{run}/artifacts/model"
+    for _ in range(2):
+        live.post("model-versions/create", name="hooked", source=source, run_id=run)
+    live.alias("hooked", "champion", "1")
+    receiver.wait(3)
+    (tmp_path / "none.jsonl").write_text("")
+    before = int(time.time())
+    first = pull(live, before + 1, own=own, first=True)
+    live.post("model-versions/set-tag", name="hooked", version="2", key="validation_status", value="approved")
+    live.alias("hooked", "champion", "2")
+    live.alias("hooked", "champion", "1")
+    live.alias("hooked", "champion", "2")
+    receiver.wait(4)
+    (tmp_path / "delivered.jsonl").write_text("\n".join(map(json.dumps, receiver.bodies)))
+    after = int(time.time()) + 60
+    moved = sorted(events(pull(live, after, state(first), own=own), "promotion").values(), key=lambda e: e.ts)
+    assert {e.version for e in moved} == {"1", "2"} and len(moved) >= 2, "both versions, though no look saw 1 again"
+    assert all(e.ts_latest is None and before - 60 <= e.ts <= after - 60 for e in moved), "at their second"
+    assert {e.run for e in moved} == {run}
+    imported = list(mlflow.parse(_files.item(tmp_path / "delivered.jsonl", Given()),
+                                 mlflow.Config(Common("mlflow", "registry"))))  # fmt: skip
+    assert set(events(imported, "release")) == {"hooked/1", "hooked/2"}
+    (passed,) = events(imported, "validation").values()
+    assert (passed.version, passed.outcome, passed.ts_latest) == ("2", "good", None)
+    receiver.server.shutdown()
+
+
+# What changes later
+
+
+def test_deleted_restored_and_edited_runs_of_a_real_server(live: Live) -> None:
+    experiment = live.post("experiments/create", name="edited")["experiment_id"]
+    runs = [live.run(experiment, f"run {number}", START + number) for number in range(3)]
+    for run in runs:
+        for step in range(3):
+            live.log(run, "loss", 1.0 / (step + 1), START + step, step)
+    own = {"experiments": ("edited",)}
+    now = int(time.time()) + 60
+    first = pull(live, now, own=own, first=True)
+    assert len(values(first, "loss")) == 9, "asked for together"
+    live.post("runs/delete", run_id=runs[0])
+    gone = pull(live, now + 300, state(first), own=own, sweep=True)
+    assert runs[0] not in events(gone, "training")
+    live.post("runs/restore", run_id=runs[0])
+    live.post("runs/update", run_id=runs[1], run_name="renamed")
+    back = pull(live, now + 600, state(gone), own=own, sweep=True)
+    assert events(back, "training")[runs[0]] == events(first, "training")[runs[0]]
+    assert events(back, "training")[runs[1]].title == "renamed"
