@@ -370,6 +370,7 @@ def standard_limits(target: Fraction, window: int) -> Limits:
     return limits_of(target, in_force(target, window), Fraction(0))
 
 
+@cache
 def limits_of(target: Fraction, rules: tuple[Rule, ...], base: Fraction) -> Limits:
     """The error ratio that each rule needs, base + factor * (1 - target - base)."""
     shares = [(rule, base + rule.factor * (1 - target - base)) for rule in rules]
