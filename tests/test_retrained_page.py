@@ -78,6 +78,13 @@ def test_both_windows_are_one_click_away(open_page: Open) -> None:
     assert (asked["from"], asked["to"]) == (["20261110T1800Z"], ["20261113T1800Z"])
 
 
+def test_a_promoted_version_leads_to_its_own_page(open_page: Open) -> None:
+    shown = block(markup(open_page(**PAGE)))
+    found = re.search(r'href="(/models[^"]*)">version 12</a>', shown)
+    assert found
+    assert parse_qs(urlsplit(html.unescape(found[1])).query) == {"component": ["fraud-score"], "version": ["12"]}
+
+
 def test_many_onsets_are_folded_and_all_there(open_page: Open) -> None:
     shown = block(markup(open_page(engine=Engine("crowd"), **PAGE)))
     assert shown.count('<li class="n-row">') == 42

@@ -64,7 +64,7 @@ def _row(row: Followed, found: Retrained, view: View) -> str:
     effects = "".join(_effect(one, view, found.model) for one in row.effects)
     cells = (
         ("Onset", _onset(row.onset, view)), ("Training", _training(row, view)),
-        ("Promoted", _promotion(row.promotion, view)), ("Before and after", effects),
+        ("Promoted", _promotion(row.promotion, view, found.model)), ("Before and after", effects),
     )  # fmt: skip
     inside = "".join(f'<div class="n-cell"><span class="n-key">{name}</span>{markup}</div>' for name, markup in cells)
     return f'<li class="n-row">{inside}</li>'
@@ -108,12 +108,16 @@ def _by(one: Training) -> str:
     return f"<span{word}>{said}</span>{actor}"
 
 
-def _promotion(one: Promotion | None, view: View) -> str:
+def _promotion(one: Promotion | None, view: View, model: str) -> str:
     if one is None:
         return f'<span class="x-muted">{NONE}</span>'
     since, until = _when(one.since, view), _when(one.until, view)
     when = since if one.since == one.until else f"between {since} and {until}"
-    version = f"version <b>{hx(one.version or 'not stated', 40)}</b>"
+    version = "a version that is not stated"
+    if one.version:
+        version = link(
+            view.link("models", component=model, version=one.version), f"version {text.clean(one.version, 40)}"
+        )
     return f"{version}<small>{when}</small><small>{hx(one.joined, 160)}</small>"
 
 
