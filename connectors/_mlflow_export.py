@@ -37,7 +37,7 @@ def pages_of(export: Database | Folder, config: Any, about: About, modified: int
     times = _times(runs, registry.versions.values())
     seen = max([modified, *times])
     covered = [Covered(min(times), seen)] if times and min(times) < seen else []
-    data: set[str] = set()
+    data: dict[str, int] = {}
     for batch in chunks([run for run in runs if matches(run.experiment, config.experiments)], _RUNS):
         points = export.points(batch, config.max_points)
         for page in _batch(export, writer, batch, points, data):
@@ -78,7 +78,7 @@ def opened(item: Item) -> Iterator[Database | Folder]:
 
 def _batch(
     export: Database | Folder, writer: Writer, batch: Sequence[Run], points: Mapping[str, Sequence[Point]],
-    data: set[str],
+    data: dict[str, int],
 ) -> Iterator[Page]:  # fmt: skip
     records: list[Record] = []
     findings: list[Finding] = []

@@ -329,10 +329,10 @@ class Writer:
         }
 
 
-def first_told(events: Iterable[Event], seen: set[str]) -> list[Event]:
-    """The events without data versions that an older run told already; `seen` are their keys."""
-    found = [one for one in events if one.kind != "data_version" or one.key not in seen]
-    seen |= {one.key for one in found if one.kind == "data_version"}
+def first_told(events: Iterable[Event], seen: dict[str, int]) -> list[Event]:
+    """The events without data versions that a run as old or older told already; `seen` are their times by key."""
+    found = [one for one in events if one.kind != "data_version" or one.ts < seen.get(one.key, one.ts + 1)]
+    seen |= {one.key: one.ts for one in found if one.kind == "data_version"}
     return found
 
 

@@ -88,7 +88,7 @@ class Reading:
         remembered = dict(now.runs)
         due = set(list(remembered)[:SWEPT]) if self.pull.sweep else set()
         listed: set[str] = set()
-        data: set[str] = set()
+        data: dict[str, int] = {}
         done = 0
         for batch in batches:
             done += len(batch)
@@ -109,7 +109,7 @@ class Reading:
         return known | {one.id: one.run for one in self.server.logged(used, experiments)}
 
     def _batch(
-        self, writer: Writer, batch: Sequence[Run], remembered: dict[str, str], due: set[str], data: set[str],
+        self, writer: Writer, batch: Sequence[Run], remembered: dict[str, str], due: set[str], data: dict[str, int],
         opened: set[str], experiments: Mapping[str, str],
     ) -> Iterator[Page]:  # fmt: skip
         """What is told of the runs that are not known as they are."""

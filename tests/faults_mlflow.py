@@ -40,11 +40,15 @@ def without_links(given: mlflow.Config, pull: Pull) -> Iterator[Page]:
 
 
 def reordered(asked: Asked, good: Answer) -> Answer:
+    if not isinstance(good.body, dict):
+        return good
     return replace(good, body={k: v[::-1] if isinstance(v, list) else v for k, v in good.body.items()})
 
 
 def looping(asked: Asked, good: Answer) -> Answer:
     """A list that says there is always one more page."""
+    if not isinstance(good.body, dict):
+        return good
     return replace(good, body={**good.body, "next_page_token": "eyJvZmZzZXQiOiAwfQ=="})
 
 
