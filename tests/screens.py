@@ -596,6 +596,7 @@ class Engine:
     def __init__(self, kind: str = "full", broken: BaseException | None = None, ended: int | None = None) -> None:
         self.kind, self.broken, self.ended = kind, broken, ended
         self.asked: list[dict[str, Any]] = []
+        self.traced: list[dict[str, Any]] = []
 
     def _answer(self, which: int, now: int, *args: Any, **asked: Any) -> Any:
         self.asked.append({"which": ("overview", "sources", "detail")[which], "args": args, **asked})
@@ -635,7 +636,7 @@ class Engine:
         return screens_retrained.answer(self.kind, component, now, HOSTILE)
 
     def lineage(self, context: Any, component: str, window: Window, *, now: int, **asked: Any) -> Any:
-        self.asked.append({"which": "lineage", "args": (component, window), **asked})
+        self.traced.append(asked)
         if self.broken:
             raise self.broken
         return screens_lineage.answer(self.kind, component, window, now, HOSTILE, **asked)

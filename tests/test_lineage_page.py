@@ -114,8 +114,7 @@ def test_a_run_that_is_gone_breaks_no_more_than_its_own_panel(open_page: Open) -
 def test_the_engine_is_asked_once_for_what_is_shown(open_page: Open) -> None:
     engine = Engine()
     open_page(engine=engine, **PAGE, version="8")
-    asked = [one for one in engine.asked if one["which"] == "lineage"]
-    assert [(one["version"], one["compare"]) for one in asked] == [("8", ())]
+    assert [(one["version"], one["compare"]) for one in engine.traced] == [("8", ())]
 
 
 @pytest.mark.parametrize(("a", "b"), [("x", "y"), ("", "y"), ("x", ""), ("", "")])

@@ -22,7 +22,7 @@ from dashboard.view import view
 from tandem import api, catalog, report
 from tandem.cli import main
 from tandem.shown import Unreadable, Window
-from tests import screens
+from tests import screens, screens_lineage
 from tests.delivery_screens import delivery_of
 from tests.test_api import context
 
@@ -38,7 +38,10 @@ def made(kind: str) -> Gathered:
     parts = delivery_of(kind, screens.components(), WEEK, screens.NOW)
     found = overview(WEEK, screens.NOW)
     details = tuple(detail(part.component, WEEK, screens.NOW) for part in parts.parts)
-    return Gathered(shown, found, parts, details, tuple(sources(WEEK, screens.NOW).sources), screens.NOW, found.as_of)
+    lineages = {one.component: screens_lineage.answer(kind, one.component, WEEK, screens.NOW, screens.HOSTILE)
+                for one in details if one.kind == "model"}  # fmt: skip
+    return Gathered(shown, found, parts, details, tuple(sources(WEEK, screens.NOW).sources), screens.NOW, found.as_of,
+                    lineages)  # fmt: skip
 
 
 class Read(HTMLParser):
@@ -101,6 +104,8 @@ def test_it_says_what_it_is_about_and_how_it_was_counted() -> None:
     assert "2026-" in said
     assert "budget left is 1 − bad ÷ budget" in said
     assert catalog.built_in()["availability"].meaning in said
+    assert "Where this version comes from" in said
+    assert "named by version 8 of registry" in said
     for name in {cell.component for one in made("full").details for cell in one.cells}:
         assert name in said
 

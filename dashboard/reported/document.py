@@ -12,6 +12,7 @@ from dashboard import text
 from dashboard.blocks.card import card, sides
 from dashboard.blocks.delivery import blended, change_table, five_table
 from dashboard.blocks.drift import drift_table
+from dashboard.blocks.lineage import about, track
 from dashboard.blocks.marks import chip, state_legend
 from dashboard.blocks.matrix import matrix
 from dashboard.blocks.measures import measure_table
@@ -170,6 +171,11 @@ def _of_model(found: Gathered, detail: Detail) -> Iterable[str]:
                        for one in detail.versions)  # fmt: skip
         table = f'<table class="q-table"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
         yield f'<h3 class="q-sub">Versions</h3><div class="q-wide">{table}</div>'
+    told = found.lineages.get(detail.component)
+    if told is not None and told.chain is not None:
+        said = f'<p class="x-muted">{hx(about(told.chain, found.view), 400)}</p>'
+        inside = f"{said}{track(told.chain, found.view)}"
+        yield f'<h3 class="q-sub">Where this version comes from</h3><div class="x-model">{inside}</div>'
 
 
 def _plain(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,6 +12,7 @@ from dashboard.view import View, compact, view
 from tandem import report, times
 from tandem.delivered import Delivered
 from tandem.shown import Detail, Overview, Sources, SourceState, Unreadable, Window
+from tandem.traced import Lineage
 
 DAYS = 7
 """Days of a report where no window is given: what a team looks back on once a week."""
@@ -41,6 +42,8 @@ class Gathered:
     sources: tuple[SourceState, ...]
     made: int
     as_of: int
+    lineages: Mapping[str, Lineage] = field(default_factory=dict)
+    """Where the version that serves each model comes from."""
 
 
 def window_of(since: str, until: str, now: int) -> Window:
@@ -53,7 +56,7 @@ def window_of(since: str, until: str, now: int) -> Window:
 def gathered(context: Any, asked: Asked, now: int, told: Told = lambda what, done: None) -> Gathered:
     """Every answer, in the order of the file; raises Unreadable for an unknown name, or where nothing can be read."""
     shown = _view(context, asked, now)
-    load = {"as_of": asked.as_of if asked.as_of is not None else context.store.version(), "now": now}
+    load: dict[str, Any] = {"as_of": asked.as_of if asked.as_of is not None else context.store.version(), "now": now}
     narrowed: dict[str, Any] = {
         "environment": asked.environment, "product": asked.product, "component": asked.component,
     }  # fmt: skip
@@ -66,9 +69,13 @@ def gathered(context: Any, asked: Asked, now: int, told: Told = lambda what, don
     for place, name in enumerate(names):
         told(name, 0.2 + 0.7 * place / len(names))
         details.append(report.detail(context, name, shown.window, environment=asked.environment, **load))
+    models = [part.component for part in delivered.parts if part.kind == "model"]
+    lineages = {name: report.lineage(context, name, shown.window, environment=asked.environment, **load)
+                for name in models}  # fmt: skip
     told("sources", 0.9)
     sources = report.sources(context, shown.window, **load)
-    return Gathered(shown, overview, delivered, tuple(details), _seen(sources, details, asked), now, overview.as_of)
+    return Gathered(shown, overview, delivered, tuple(details), _seen(sources, details, asked), now, overview.as_of,
+                    lineages)  # fmt: skip
 
 
 def _seen(sources: Sources, details: list[Detail], asked: Asked) -> tuple[SourceState, ...]:
