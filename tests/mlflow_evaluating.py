@@ -32,7 +32,7 @@ def hit() -> object:
 
 def main(uri: str) -> dict[str, str]:
     mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment("fraud-evaluating")
+    mlflow.set_experiment("claims-evaluating")
     runs = {}
     x, y = load_breast_cancer(return_X_y=True, as_frame=True)
     x = x.iloc[:, :3]
@@ -45,7 +45,7 @@ def main(uri: str) -> dict[str, str]:
         mlflow.set_tag("trigger", "schedule")
         model = LogisticRegression(max_iter=300).fit(x[:400], y[:400])
         logged = mlflow.sklearn.log_model(
-            model, name="model", registered_model_name="fraud-evaluated", input_example=x[:2]
+            model, name="model", registered_model_name="claims-evaluated", input_example=x[:2]
         )
         runs["train"], runs["model"] = run.info.run_id, logged.model_id
     with mlflow.start_run(run_name="evaluate binary") as run:
@@ -81,8 +81,8 @@ def main(uri: str) -> dict[str, str]:
         pd.DataFrame(table, index=[0, 1], columns=[0, 1]).to_csv(Path(folder) / "confusion_matrix.csv")
         mlflow.log_artifacts(folder, "evaluation")
         runs["hand"] = run.info.run_id
-    mlflow.MlflowClient().set_model_version_tag("fraud-evaluated", "1", "validation_status", "approved")
-    mlflow.MlflowClient().set_registered_model_alias("fraud-evaluated", "champion", "1")
+    mlflow.MlflowClient().set_model_version_tag("claims-evaluated", "1", "validation_status", "approved")
+    mlflow.MlflowClient().set_registered_model_alias("claims-evaluated", "champion", "1")
     return runs
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from connectors import _files, mlflow
+from tandem import connect
 from tandem.connect import Given
 from tandem.records import Event
 from tests import mlflow_pulls
@@ -98,6 +99,11 @@ def test_what_is_no_delivery_of_a_model_is_left_out_and_said(tmp_path: Path) -> 
 def test_only_chosen_models_and_tags_are_read() -> None:
     assert not events(parsed(DELIVERED, models=("other*",)), "promotion")
     assert not events(parsed(DELIVERED, validation=("other",)), "validation")
+
+
+def test_only_this_connector_takes_its_deliveries() -> None:
+    told = _files.item(DELIVERED, Given())
+    assert [one for one in connect.names() if connect.load(one).recognise(told)] == ["mlflow"]
 
 
 def test_other_systems_deliveries_are_not_recognised(tmp_path: Path) -> None:
