@@ -21,6 +21,7 @@ SHORTEST = 7
 DISTINCTIVE = 8
 """Characters of a word in a run id by which it can be no other system's as well."""
 _HEX = re.compile(r"[0-9a-f]{8,128}")
+_BASE64 = re.compile(r"[0-9A-Za-z+/_-]{22}==|[0-9A-Za-z+/_-]{27}=|[0-9A-Za-z+/_-]{43}=")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA = re.compile(r"[0-9a-f]{7,64}")
 _LONG_NUMBER = 17
@@ -75,8 +76,11 @@ def short(value: str) -> str:
 def hexes(text: str) -> str:
     """The digest in a text without its algorithm and case; "" where it holds none: a tag, a date or a name is none.
 
-    `sha256:…`, an image name that ends with one, the md5 of a folder with `.dir`, a UUID and a bare hash are digests.
+    `sha256:…`, an image name that ends with one, the md5 of a folder with `.dir`, a UUID, a bare hash and the base64 of
+    one are digests.
     """
+    if _BASE64.fullmatch(text.strip()):
+        return text.strip()
     bare = text.strip().lower().rpartition("@")[2].rpartition(":")[2].removesuffix(".dir")
     if _UUID.fullmatch(bare):
         return bare

@@ -238,8 +238,10 @@ def _anything(dice: random.Random) -> list[tuple[str, list[Event]]]:
     """Events of three sources that share identities, or names, by chance."""
     runs = [f"{dice.getrandbits(64):016x}a1" for _ in range(4)] + ["12", 'ru"n\\é']
     shas = [f"{dice.getrandbits(160):040x}" for _ in range(3)] + [""]
-    digests = [f"sha256:{dice.getrandbits(256):064x}" for _ in range(3)] + ["", ""]
-    datas = [f"{dice.getrandbits(128):032x}" for _ in range(3)] + ["november", ""]
+    hashes = [f"{dice.getrandbits(256):064x}" for _ in range(3)]
+    digests = ["", "latest", *hashes, *(f"sha256:{one}" for one in hashes), f"shop/x@sha256:{hashes[0].upper()}"]
+    plain = [f"{dice.getrandbits(128):032x}" for _ in range(3)]
+    datas = [*plain, *(f"md5:{one}.dir" for one in plain), "november", ""]
     kinds = (
         "training",
         "training",
@@ -260,7 +262,8 @@ def _anything(dice: random.Random) -> list[tuple[str, list[Event]]]:
             some.append(event(
                 kind, f"{kind}-{place}", dice.randrange(1, 80_000), mine=dice.random() < 0.9,
                 run=dice.choice([*runs, ""]), commit=sha[: dice.choice((40, 40, 12, 7))], digest=dice.choice(digests),
-                data_version=dice.choice([*datas, ",".join(datas[:2])]), outcome=dice.choice(["good", "bad"]),
+                data_version=dice.choice([*datas, f"{plain[0].upper()}, {datas[3]}"]),
+                outcome=dice.choice(["good", "bad"]),
                 version=dice.choice(["7", "8", ""]) if kind not in ("commit", "build", "data_version") else "",
                 labels={"model": "fraud", "alias": dice.choice(["champion", ""])},
             ))  # fmt: skip

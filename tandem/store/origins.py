@@ -23,11 +23,20 @@ def _field(name: str) -> str:
     return f'regexp_extract(e.content, \'"{name}": ("(?:[^"\\\\]|\\\\.)*")\', 1)'
 
 
-def _own_field(name: str) -> str:
-    return f"CASE WHEN e.kind IN ('commit', 'build') THEN '' ELSE {_field(name)} END AS {name}"
+def _bare(text: str) -> str:
+    """A digest without its algorithm, the name before it and its case, as joins.hexes reads it; so of any other text."""
+    return f"regexp_extract(lower(trim({text}, '\" ')), '([^@:]*?)(\\.dir)?$', 1)"
 
 
-_FIELDS = ", ".join(map(_own_field, ("run", "digest", "data_version", "version")))
+def _own_field(name: str, field: str) -> str:
+    return f"CASE WHEN e.kind IN ('commit', 'build') THEN '' ELSE {field} END AS {name}"
+
+
+_FIELDS = ", ".join((
+    _own_field("run", _field("run")), _own_field("version", _field("version")),
+    _own_field("digest", _bare(_field("digest"))), _own_field("data", _field("data_version")),
+))  # fmt: skip
+_DATA = f"list_transform(string_split(trim(data, '\"'), ','), lambda one: {_bare('one')})"
 _SHA = f"left(lower(trim({_field('commit')}, '\"')), 7)"
 _QUERY = f"""
 WITH newest AS (SELECT source, kind, key, attempt, max(load_id) AS load_id FROM event
@@ -53,19 +62,19 @@ shas AS (FROM sha UNION SELECT DISTINCT sha FROM made WHERE sha <> ''),
 training AS MATERIALIZED (SELECT * FROM named WHERE sure OR (sha <> '' AND sha IN (FROM shas))
              OR (digest <> '' AND digest IN (SELECT digest FROM made))
              QUALIFY sure OR row_number() OVER (PARTITION BY source, sha ORDER BY ts DESC, key) <= $siblings),
-data AS (SELECT DISTINCT unnest(string_split(trim(data_version, '"'), ',')) AS data
-         FROM (SELECT data_version FROM own UNION SELECT data_version FROM training) WHERE data_version <> ''
+data AS (SELECT DISTINCT unnest({_DATA}) AS data
+         FROM (SELECT data FROM own UNION SELECT data FROM training) WHERE data <> ''
          UNION SELECT unnest($data::VARCHAR[])),
 runs AS (FROM run UNION SELECT DISTINCT run FROM training WHERE run <> ''
          UNION SELECT id FROM training),
 digests AS (FROM digest UNION SELECT DISTINCT digest FROM training WHERE digest <> ''),
 rest AS (SELECT * FROM told WHERE
-           (kind = 'data_version' AND (trim(data_version, '"') IN (FROM data) OR trim(digest, '"') IN (FROM data)
+           (kind = 'data_version' AND ({_bare("data")} IN (FROM data) OR digest IN (FROM data)
                                        OR (sha <> '' AND sha IN (FROM shas))))
            OR (kind IN ('commit', 'build') AND sha <> '' AND sha IN (FROM shas))
            OR (kind = 'validation' AND mine AND (run IN (FROM runs) OR version <> '' OR digest IN (FROM digests)
                 OR (sha <> '' AND sha IN (FROM shas))
-                OR list_has_any(string_split(trim(data_version, '"'), ','), (SELECT list(data) FROM data)))))
+                OR list_has_any({_DATA}, (SELECT coalesce(list(data), []) FROM data)))))
 SELECT source, content, '' AS kind, 0 AS n, ts, key, '' AS component FROM (
     SELECT source, content, ts, key FROM own UNION ALL SELECT source, content, ts, key FROM training
     UNION ALL SELECT source, content, ts, key FROM rest)
@@ -88,8 +97,9 @@ def origins(
         "as_of": reader.as_of, "until": until, "environment": environment, "kinds": [*OWN, *LED], "own": list(OWN),
         "environed": list(ENVIRONED), "components": list(components), "siblings": SIBLINGS,
         "runs": [_quoted(one) for one in named.get("run", ())],
-        "digests": [_quoted(one) for one in named.get("digest", ())],
-        "shas": [one.lower()[:7] for one in named.get("commit", ())], "data": list(named.get("data_version", ())),
+        "digests": [_plain(one) for one in named.get("digest", ())],
+        "shas": [one.lower()[:7] for one in named.get("commit", ())],
+        "data": [_plain(one) for text in named.get("data_version", ()) for one in text.split(",")],
     }).fetchall()  # fmt: skip
     told = [(source, event_of(content)) for source, content, kind, *_ in rows if not kind]
     return told, {(component, kind): n for _, _, kind, n, _, _, component in rows if kind}
@@ -134,6 +144,11 @@ def numbers(
          "sources": [one.source for one in some.values()]},
     ).fetchall()  # fmt: skip
     return [(name, stage, source, run, step, ts, float(value)) for name, stage, source, run, step, ts, value in rows]
+
+
+def _plain(text: str) -> str:
+    """The same as `_bare`, of what the configuration names."""
+    return text.strip().lower().rpartition("@")[2].rpartition(":")[2].removesuffix(".dir")
 
 
 def _quoted(text: str) -> str:
