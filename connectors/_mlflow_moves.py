@@ -19,6 +19,8 @@ KEPT = 31 * DAY
 _REMEMBERED = 10_000
 """Runs whose newest metrics are remembered; with their ids this stays below 1 MiB."""
 _MOVES = 2_000
+_SKEW = 60
+"""Seconds that the clocks of the server and of this machine may be apart."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,15 @@ class Move:
     since: int
     until: int
     mark: str
+    exact: int | None = None
+    """Its second, where a delivery says it; `since` and `until` are what was seen from outside."""
+
+    @property
+    def seen(self) -> Seen:
+        """When it was: the tighter of two intervals counts, and a second before any."""
+        if self.exact is None:
+            return Seen(self.since, self.until, self.before, self.mark, -self.until)
+        return Seen(self.exact, self.exact, self.before, self.mark, -min(self.since, self.exact))
 
     @property
     def place(self) -> tuple[str, str, str, str]:
@@ -107,23 +118,25 @@ def _exact(delivered: Sequence[Change], moves: Sequence[Move], now: int, *, all_
     for one in sorted(delivered, key=lambda change: change.at):
         place = (one.kind, one.model, one.what)
         mark = f"{one.at}" if one.kind == "alias" else f"@{one.at}"
-        move = Move(*place, one.value, before.get(place, ""), one.at, one.at, mark)
+        move = Move(*place, one.value, before.get(place, ""), one.at, one.at, mark, one.at)
         before[place] = one.value
         if not all_of_them and one.at < now - KEPT + DAY:
             continue
-        known = [seen for seen in moves if seen.place == move.place and seen.since <= one.at <= seen.until]
+        known = [seen for seen in moves if seen.place == move.place
+                 and seen.since - _SKEW <= one.at <= seen.until + _SKEW]  # fmt: skip
         if known:
             key = known[-1].place, known[-1].mark
             if key in taken:  # it came there twice between two looks: the last time is what was seen
-                found[taken[key]] = replace(found[taken[key]], mark=f"{mark[:-10]}{found[taken[key]].since}")
+                earlier = found[taken[key]]
+                found[taken[key]] = replace(earlier, mark=mark.replace(f"{one.at}", f"{earlier.exact}"))
             taken[key] = len(found)
-            move = replace(move, mark=known[-1].mark, before=move.before or known[-1].before)
+            move = replace(known[-1], exact=one.at, before=move.before or known[-1].before)
         found.append(move)
     yield from found
 
 
 def _event(writer: Writer, move: Move, runs: Mapping[str, Run]) -> Event | None:
-    seen = Seen(move.since, move.until, move.before, move.mark)
+    seen = move.seen
     if move.kind == "alias" and not move.value:
         return writer.removal(move.model, move.what, seen)
     number, _, tag = move.what.partition(":")

@@ -81,12 +81,16 @@ def registry_of(
 
 @dataclass(frozen=True)
 class Seen:
-    """When something changed, as far as is known, what it was before, and what tells it in its key."""
+    """When something changed, as far as is known, what it was before, and what tells it in its key.
+
+    Of two looks at one change that of the higher `rank` counts, whichever arrives first.
+    """
 
     since: int
     until: int
     before: str
     mark: str
+    rank: int
 
     @property
     def latest(self) -> int | None:
@@ -255,8 +259,7 @@ class Writer:
             kind="promotion", key=f"{model}@{alias}:{target.version}:{seen.mark}", ts=seen.since,
             ts_latest=seen.latest, title=f"{model}: {alias} is version {target.version}",
             labels=labels_of({"model": model, "alias": alias, "from": seen.before}),
-            # Two looks at one move: the tighter interval counts, whichever arrives first.
-            revision=-seen.until, **self._made_of(target, run),
+            revision=seen.rank, **self._made_of(target, run),
         )  # fmt: skip
 
     def removal(self, model: str, alias: str, seen: Seen) -> Event:
@@ -266,7 +269,7 @@ class Writer:
         return Event(
             kind="promotion", key=f"{model}@{alias}::{seen.mark}", ts=seen.since, ts_latest=seen.latest,
             title=f"{model}: {alias} was removed from {what}", url=self.link(f"models/{quote(model, safe='')}"),
-            labels=labels_of(told), revision=-seen.until,
+            labels=labels_of(told), revision=seen.rank,
         )  # fmt: skip
 
     def validation(self, tag: str, value: str, target: Version, run: Run | None, seen: Seen) -> Event | None:
@@ -279,7 +282,7 @@ class Writer:
             ts_latest=seen.latest, outcome=outcome or "excluded",
             title=f"{target.model} {target.version}: {tag} is {value}"[:_TEXT],
             labels=labels_of({"model": target.model, "tag": tag, "said": value[:_TEXT], "from": seen.before[:_TEXT]}),
-            revision=-seen.until, **self._made_of(target, run),
+            revision=seen.rank, **self._made_of(target, run),
         )  # fmt: skip
 
     def validated(self, value: str) -> Outcome | None:

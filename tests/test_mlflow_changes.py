@@ -259,6 +259,15 @@ def test_a_very_long_history_is_cut_and_said(replay: Replay, server: Running, tm
         ]
 
 
+def counting(found: set[Any]) -> set[Any]:
+    """What counts of them: of one data version the first run that read it."""
+    first: dict[str, Event] = {}
+    for one in found:
+        if isinstance(one, Event) and one.kind == "data_version":
+            first[one.key] = max(one, first.get(one.key, one), key=lambda event: event.revision)
+    return {one for one in found if not (isinstance(one, Event) and one.kind == "data_version")} | set(first.values())
+
+
 def test_a_pull_that_was_killed_goes_on_from_any_page(replay: Replay, server: Running) -> None:
     replay.cap = 2
     pages = pull(server, first=True)
@@ -268,7 +277,7 @@ def test_a_pull_that_was_killed_goes_on_from_any_page(replay: Replay, server: Ru
         known = state(pages[:number])
         rest = pull(server, NOW + 300, known)
         again = {r for r in records(rest) if not (isinstance(r, Event) and r.kind == "promotion")}
-        assert records(pages[:number]) | again == whole
+        assert counting(records(pages[:number]) | again) == counting(whole)
 
 
 def test_an_answer_that_is_not_mlflows_is_said(replay: Replay, server: Running) -> None:

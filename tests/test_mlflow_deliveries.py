@@ -223,3 +223,16 @@ def test_a_single_file_may_be_named(replay: Replay, server: Running, hooks: Path
     pages = pull(server, deliveries=hooks / "delivered.jsonl")
     assert [e.ts for e in events(pages, "promotion").values()] == [NOW - 1000]
     assert config(deliveries=hooks).deliveries == hooks
+
+
+@pytest.mark.parametrize("skew", [-40, 0, 40])
+def test_a_delivery_by_another_clock_is_of_the_move_that_was_seen(
+    replay: Replay, server: Running, hooks: Path, skew: int
+) -> None:
+    pages = [pull(server, deliveries=hooks)]
+    replay.aliases["claim-triage"]["champion"] = "3"
+    put(hooks, alias(NOW + 1 + skew, "3"))
+    pages.append(pull(server, NOW + 30, state(pages[-1]), deliveries=hooks))
+    pages.append(pull(server, NOW + 300, state(pages[-1]), deliveries=hooks))
+    (moved,) = (e for e in kept(pages).values() if e.version == "3")
+    assert (moved.ts, moved.ts_latest) == (NOW + 1 + skew, None)
