@@ -369,3 +369,11 @@ def test_the_command_and_the_api_answer_the_same_bytes(tmp_path: Path, monkeypat
     wrong = CliRunner().invoke(main, ["lineage", "nobody"])
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert wrong.stderr.count("\n") == 1
+
+
+def test_a_link_that_is_locked_to_a_version_puts_no_other_runs_beside_it(made: Any) -> None:
+    locked = {"component": "fraud-detector", "version": "7"}
+    asked_for = {"model": ["fraud-detector"], "version": ["7"]}
+    assert api._wider(made, "/api/v1/lineage", locked, asked_for) == ""
+    assert api._wider(made, "/api/v1/lineage", locked, asked_for | {"compare": [RUN, RUN2]}) == api.WIDER
+    assert api._wider(made, "/api/v1/lineage", locked, asked_for | {"version": ["8"]}) == api.WIDER

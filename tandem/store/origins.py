@@ -24,7 +24,7 @@ def _field(name: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """A digest without its algorithm, the name before it and its case, as joins.hexes reads it; so of any other text."""
+    """A digest without algorithm, name before it and case, as joins.hexes reads it; of any other text too."""
     return f"regexp_extract(lower(trim({text}, '\" ')), '([^@:]*?)(\\.dir)?$', 1)"
 
 
