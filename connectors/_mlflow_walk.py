@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from connectors import _mlflow_moves as moves
@@ -18,7 +17,7 @@ from connectors._mlflow_moves import State
 from connectors._mlflow_objects import Run, Version, model_paths
 from connectors._mlflow_server import RUNS, Server
 from connectors._mlflow_telling import Registry, Writer, first_told, matches, newest, registry_of, seconds
-from tandem.connect import About, Given, Pull
+from tandem.connect import About, Given, Pull, SourceRefused
 from tandem.records import DAY, Event, Finding, Page, Record
 
 SWEPT = 1_000
@@ -53,8 +52,9 @@ class Reading:
         wanted |= opened | {event.key for event in pull.open if event.kind == "validation"}
         runs = {run.id: run for run in server.runs_of(wanted, experiments)}
         told, findings = releases(writer, changed, runs)
-        moved, now = moves.changes(writer, state, runs, pull.now, self._delivered(config))
-        findings += [*server.findings(), *_unmatched(config, bool(chosen), bool(registry.models))]
+        delivered, unread = self._delivered()
+        moved, now = moves.changes(writer, state, runs, pull.now, delivered)
+        findings += [*unread, *server.findings(), *_unmatched(config, bool(chosen), bool(registry.models))]
         yield Page([*told, *moved], now.json(), findings=findings)
         earlier = [run for run in runs.values() if run.experiment_id in chosen and (seconds(run.start) or 0) < since]
         listed = server.runs_between(chosen, since * 1000, pull.until * 1000)
@@ -67,14 +67,21 @@ class Reading:
         logged = self.server.logged(lacking, experiments)
         return registry_of(models, versions, logged, self.config, self.pull.until)
 
-    def _delivered(self, config: Any) -> list[Change]:
-        if config.deliveries is None:
-            return []
-        path = Path(config.deliveries)
-        files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
-        found = [change for one in files for change in read(documents(item(one, Given()))).changes]
-        return [change for change in matching(found, config.models, config.validation, matches)
-                if change.at < self.pull.until]  # fmt: skip
+    def _delivered(self) -> tuple[list[Change], list[Finding]]:
+        """What webhooks delivered before the end of this pull, and what could not be read of it."""
+        path = self.config.deliveries
+        if path is None:
+            return [], []
+        if not path.exists():
+            raise SourceRefused(f"{path} is not there; check deliveries.")
+        changes: list[Change] = []
+        findings: list[Finding] = []
+        for file in sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]:
+            found = read(documents(item(file, Given())))
+            changes += found.changes
+            findings += [Finding("reject", reason, file.name) for reason in found.broken]
+        wanted = matching(changes, self.config.models, self.config.validation, matches)
+        return [change for change in wanted if change.at < self.pull.until], findings
 
     def _runs(
         self, writer: Writer, batches: Iterable[Sequence[Run]], now: State, opened: set[str],

@@ -11,7 +11,7 @@ import pytest
 
 from connectors import _files, mlflow
 from tandem import connect
-from tandem.connect import Given
+from tandem.connect import Given, SourceRefused
 from tandem.records import Event
 from tests import mlflow_pulls
 from tests.mlflow_pulls import FOREST, NOW, SGD, config, events, findings, parsed, pull, state
@@ -236,3 +236,11 @@ def test_a_delivery_by_another_clock_is_of_the_move_that_was_seen(
     pages.append(pull(server, NOW + 300, state(pages[-1]), deliveries=hooks))
     (moved,) = (e for e in kept(pages).values() if e.version == "3")
     assert (moved.ts, moved.ts_latest) == (NOW + 1 + skew, None)
+
+
+def test_deliveries_that_are_not_there_or_cannot_be_read_are_said(server: Running, hooks: Path) -> None:
+    with pytest.raises(SourceRefused, match="nowhere is not there; check deliveries"):
+        pull(server, deliveries=hooks / "nowhere")
+    put(hooks, alias(NOW - 1000, "2"), {"x": 1})
+    (said,) = [f for f in findings(pull(server, deliveries=hooks)) if f.where == "delivered.jsonl"]
+    assert (said.kind, said.reason) == ("reject", "a document is no delivery of MLflow")
