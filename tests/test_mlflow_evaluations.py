@@ -420,3 +420,10 @@ component = "triage"
             found = {row["signal"]: (row["good"], row["total"]) for row in offline if row["total"]}
             assert found["outcome"] == (right, sum(counts.values())), "and it is counted once, however often it is read"
             assert found["correct"][1] == 150
+        told = json.loads(wrote("binary_eval_results_table.json"))
+        told["data"] = told["data"][:50]
+        evaluated.put(EVALUATION, "eval_results_table.json", json.dumps(told).encode())
+        assert not collect.pull(store, given.sources[0], NOW + 4 * 86_400).error
+        window = Window(NOW - 86_400, NOW + 4 * 86_400)
+        changed = report_of.show(context, "triage", window, stage="evaluation", now=window.until)["signals"]
+        assert [row["total"] for row in changed if row["signal"] == "outcome"] == [50], "in place of what it was"
