@@ -20,7 +20,12 @@ SIBLINGS = 24
 
 def _field(name: str) -> str:
     # Quotes inside a value are escaped, so these marks stand only where content() writes them; the value stays JSON.
-    return f'regexp_extract(e.content, \'"{name}": ("(?:[^"\\\\]|\\\\.)*")\', 1)'
+    found = f'regexp_extract(e.content, \'"{name}": ("(?:[^"\\\\]|\\\\.)*")\', 1)'
+    return f"CASE WHEN {_has(name)} THEN {found} ELSE '' END"
+
+
+def _has(name: str) -> str:
+    return f'contains(e.content, \'"{name}": "\')'
 
 
 def _bare(text: str) -> str:
@@ -33,7 +38,7 @@ def _own_field(name: str, field: str) -> str:
 
 
 _FIELDS = ", ".join((
-    _own_field("run", _field("run")), _own_field("version", _field("version")),
+    _own_field("run", _field("run")), f"{_has('version')} AS numbered",
     _own_field("digest", _bare(_field("digest"))), _own_field("data", _field("data_version")),
 ))  # fmt: skip
 _DATA = f"list_transform(string_split(trim(data, '\"'), ','), lambda one: {_bare('one')})"
@@ -54,7 +59,7 @@ own AS (SELECT * FROM told WHERE mine AND list_contains($own::VARCHAR[], kind)),
 run AS (SELECT DISTINCT run FROM own WHERE run <> '' UNION SELECT unnest($runs::VARCHAR[])),
 digest AS (SELECT DISTINCT digest FROM own WHERE digest <> '' UNION SELECT unnest($digests::VARCHAR[])),
 sha AS (SELECT DISTINCT sha FROM own WHERE sha <> '' UNION SELECT unnest($shas::VARCHAR[])),
-named AS (SELECT *, run IN (FROM run) OR id IN (FROM run) OR version <> ''
+named AS (SELECT *, run IN (FROM run) OR id IN (FROM run) OR numbered
                  OR (digest <> '' AND digest IN (FROM digest)) AS sure
           FROM told WHERE mine AND kind = 'training'),
 made AS (SELECT * FROM named WHERE sure OR (sha <> '' AND sha IN (FROM sha))),
@@ -72,7 +77,7 @@ rest AS (SELECT * FROM told WHERE
            (kind = 'data_version' AND ({_bare("data")} IN (FROM data) OR digest IN (FROM data)
                                        OR (sha <> '' AND sha IN (FROM shas))))
            OR (kind IN ('commit', 'build') AND sha <> '' AND sha IN (FROM shas))
-           OR (kind = 'validation' AND mine AND (run IN (FROM runs) OR version <> '' OR digest IN (FROM digests)
+           OR (kind = 'validation' AND mine AND (run IN (FROM runs) OR numbered OR digest IN (FROM digests)
                 OR (sha <> '' AND sha IN (FROM shas))
                 OR list_has_any({_DATA}, (SELECT coalesce(list(data), []) FROM data)))))
 SELECT source, content, '' AS kind, 0 AS n, ts, key, '' AS component FROM (
