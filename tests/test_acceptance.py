@@ -333,7 +333,7 @@ SIGNAL = {"signal", "side", "source", "good", "total", "value", "coverage", "obj
           "witnesses", "why", "corrected", "bound"}  # fmt: skip
 SHAPE = {
     "": {"component", "kind", "product", "window", "as_of", "state", "signals", "quality", "versions", "samples",
-         "events", "delivery", "joint", "corrections", "lineage"},
+         "events", "delivery", "joint", "corrections", "lineage", "training"},
     "window": {"from", "to"},
     "quality": {"task", "predictions", "labels", "label_coverage", "accuracy", "precision", "recall", "f1", "averaging",
                 "roc_auc", "mae", "rmse", "bias", "r2"},
