@@ -15,7 +15,7 @@ CHANGES = 400
 SPARK = 90
 """Steps of a window in which drift is looked for."""
 LANES = {
-    "incident": "Incident", "alert": "Incident", "maintenance": "Incident", "drift": "Drift", "validation": "Drift",
+    "incident": "Incident", "alert": "Incident", "maintenance": "Incident", "drift": "Drift", "validation": "Model",
     "promotion": "Model", "training": "Model", "data_version": "Model", "approval": "Deploy", "deployment": "Deploy",
     "rollback": "Deploy", "release": "Deploy", "config": "Deploy", "infrastructure": "Deploy", "restart": "Deploy",
     "traffic": "Deploy", "schema_change": "Deploy", "build": "Build",
