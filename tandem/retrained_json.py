@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tandem import times
+from tandem.records import BUCKET
 from tandem.retrained import Counts, Effect, Followed, Promotion, Retrained, Training
 
 
@@ -16,7 +17,7 @@ def answer(found: Retrained) -> dict[str, Any]:
         "sources": list(found.sources),
         "told": _time(found.told),
         "from": times.text(found.since),
-        "to": times.text(found.now),
+        "to": times.text(found.now // BUCKET * BUCKET),
         "onsets": [_followed(one) for one in found.rows],
     }
 
