@@ -114,7 +114,7 @@ class Zone:
         try:
             if human and human[1] in _NAMES:
                 month, day, hour, minute, second, year = human.groups()
-                when = datetime(int(year), _NAMES.index(month) + 1, int(day), int(hour), int(minute), int(second))
+                when = datetime(int(year), _NAMES.index(month) + 1, int(day), int(hour), int(minute), int(second))  # noqa: DTZ001  the zone follows
             else:
                 when = datetime.fromisoformat(text)
         except ValueError:

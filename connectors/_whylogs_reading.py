@@ -198,7 +198,7 @@ class Reading:
         while PurePath(stem).suffix in (".csv", ".gz", ".zst", ".xz", ".bz2"):
             stem = PurePath(stem).stem
         try:
-            when = datetime.strptime(stem, pattern)
+            when = datetime.strptime(stem, pattern)  # noqa: DTZ007  its zone follows
         except ValueError:
             raise SourceRefused(f"{item.name} does not tell its time as {pattern}; correct named.") from None
         try:
