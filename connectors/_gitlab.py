@@ -11,7 +11,7 @@ from sys import intern
 from typing import Any
 from urllib.parse import urlsplit
 
-from connectors._gitlab_attempts import Job, Pipeline, attempts_of, tries_of
+from connectors._gitlab_attempts import Job, Pipeline, attempts_of, place_of, tries_of
 from connectors._gitlab_objects import Raw, Unusable, id_of, named, object_of, seconds_of, text_of, time_of
 from connectors._gitlab_tests import Report, report_of
 from connectors._said import Said
@@ -121,7 +121,7 @@ class Objects(Said):
             lasted=seconds_of(raw, "duration"),
             title=intern(text_of(raw, "name")),
             actor=intern(named(raw, "user", "username")),
-            url=text_of(raw, "web_url"),
+            place=place_of(text_of(raw, "web_url"), id_of(raw)),
             revision=4 * updated,
         )
         return self._newest(found)
@@ -175,7 +175,7 @@ class Objects(Said):
             lasted=seconds_of(told, "duration"),
             title=text_of(told, "name"),
             actor=named(raw, "user", "username"),
-            url=text_of(told, "url"),
+            place=place_of(text_of(told, "url"), id_of(told)),
             revision=4 * max(last) - 1,
         )
         self._newest(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from sys import intern
 
 from tandem.intervals import length, union
 from tandem.records import Event, Outcome, labels_of
@@ -58,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A pipeline as it stands; `lasted` are the seconds its jobs ran."""
+    """A pipeline as it stands; `lasted` are the seconds its jobs ran, `place` its address up to its id."""
 
     key: str
     project: str
@@ -71,8 +72,18 @@ class Pipeline:
     lasted: float | None
     title: str
     actor: str
-    url: str
+    place: str
     revision: int
+
+    @property
+    def url(self) -> str:
+        """Its address; "" where none is told."""
+        return self.place + self.key if self.place.endswith("/") else self.place
+
+
+def place_of(url: str, key: str) -> str:
+    """An address without the id that it ends with, which is one text for very many pipelines that are held."""
+    return intern(url.removesuffix(key)) if url.endswith(f"/{key}") else url.rstrip("/")
 
 
 def attempts_of(pipeline: Pipeline, jobs: Sequence[Job], meaning: Meaning, *, whole: bool) -> list[Event]:

@@ -97,6 +97,10 @@ class _Staged:
     widths: set[int] = field(default_factory=set)
 
 
+_ATTEMPTS = 20
+"""Bits of the number of an attempt, below those of its event."""
+
+
 class Load:
     """One transaction of a Writer."""
 
@@ -460,9 +464,10 @@ class Load:
             self._derived(list(now.values()), 1)
 
     def _first_said(self, event: Event, text: str) -> bool:
-        # A hash, not the text: a first pull may tell hundreds of thousands of events.
-        key, said = (event.kind, event.key, event.attempt), blake2b(text.encode(), digest_size=16).digest()
-        if self.writer.events_seen.setdefault(key, said) == said:
+        # Numbers, not texts: a first pull may tell hundreds of thousands of events.
+        place = _hashed(event.kind, event.key) << _ATTEMPTS | min(event.attempt, (1 << _ATTEMPTS) - 1)
+        said = _hashed(text)
+        if self.writer.events_seen.setdefault(place, said) == said:
             return True
         if not self.writer.tolerant:
             raise Conflict(f"{event.kind} {event.key}")
@@ -543,10 +548,10 @@ class Load:
             "HAVING arg_max(ts, load_id) >= ? AND arg_max(ts, load_id) < ? AND arg_max(content, load_id) <> ''",
             [self.writer.source, since, until],
         ).fetchall()
-        said = {(kind, key) for kind, key, _ in self.writer.events_seen}
+        said = {place >> _ATTEMPTS for place in self.writer.events_seen}
         left: dict[tuple[str, str], list[Event]] = {}
         for kind, key, _, text in rows:
-            if (kind, key) not in said and kind not in once:
+            if kind not in once and _hashed(kind, key) not in said:
                 left.setdefault((kind, key), []).append(event_of(text))
         for attempts in left.values():
             self._derived(attempts, -1)
@@ -632,6 +637,11 @@ class Load:
         known = set(rows)
         told = [(gap.component, gap.signal, gap.since, gap.until, gap.reason) for gap in gaps]
         insert(self.cursor, "gap", [(self.writer.source, *row, self.id) for row in told if row not in known])
+
+
+def _hashed(*texts: str) -> int:
+    """64 bits that tell texts apart."""
+    return int.from_bytes(blake2b("\0".join(texts).encode(), digest_size=8).digest(), "big")
 
 
 def _next(cursor: duckdb.DuckDBPyConnection) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import duckdb
+import pyarrow as pa
 
 from tandem.store import tables
 from tandem.store.file import Store
@@ -26,8 +27,8 @@ class Writer:
         with store.writing():
             self.source = _source(store, self.cursor, connector, scope)
         self.before = store.version()
-        self.events_seen: dict[tuple[str, str, int], bytes] = {}
-        """A hash of what this pull has told of each attempt; only grows within a commit."""
+        self.events_seen: dict[int, int] = {}
+        """A hash of what this pull has told, by that of each attempt; only grows within a commit."""
         self.slices_seen: dict[str, tuple[str, set[int]]] = {}
         self.sampled: set[int] = set()
         """Series of which this pull has told samples."""
@@ -63,6 +64,7 @@ class Writer:
                 load.take(pieces, whole, once)
                 load.finish(len(pieces), row or SourceRow())
                 self.cursor.execute("COMMIT")
+                pa.default_memory_pool().release_unused()  # it would keep the most that it ever held
             except BaseException:
                 roll_back(self.cursor)
                 while len(self.events_seen) > told:
