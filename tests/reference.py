@@ -22,7 +22,7 @@ def commands() -> dict[str, click.Command]:
     """The commands of the command line by name; raises ModuleNotFoundError where there is none."""
     module = importlib.import_module("tandem.cli")
     group = next(value for value in vars(module).values() if isinstance(value, click.Group))
-    return {name: command for name, command in group.commands.items() if not command.hidden}
+    return {name: command for name, command in sorted(group.commands.items()) if not command.hidden}
 
 
 def text() -> str:

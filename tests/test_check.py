@@ -303,7 +303,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tandem.cli.time", SimpleNamespace(time=lambda: NOW, sleep=lambda seconds: None))
+    monkeypatch.setattr("tandem.commands.line.time", SimpleNamespace(time=lambda: NOW, sleep=lambda seconds: None))
     (tmp_path / "reports").mkdir()
     report = f'<testsuite name="unit" timestamp="2026-09-21T14:10:00Z" tests="100">{CASES}</testsuite>'
     (tmp_path / "reports" / "one.xml").write_text(report)

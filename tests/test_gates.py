@@ -420,7 +420,7 @@ name = "everything"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tandem.cli.time", SimpleNamespace(time=lambda: NOW, sleep=lambda seconds: None))
+    monkeypatch.setattr("tandem.commands.line.time", SimpleNamespace(time=lambda: NOW, sleep=lambda seconds: None))
     (tmp_path / "reports").mkdir()
     cases = '<testcase classname="t" name="bad"><failure/></testcase>' * 20
     cases = "".join(f'<testcase classname="t" name="bad{n}"><failure/></testcase>' for n in range(20)) + "".join(

@@ -223,10 +223,10 @@ def test_an_unknown_name_is_refused_before_anything_is_read(context: Any) -> Non
 
 def test_the_command_writes_file_and_tables(context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "tandem.cli._asked", lambda config, path, params: api.answer(context, "GET", path, params, {})[2]
+        "tandem.commands.asking.asked", lambda config, path, params: api.answer(context, "GET", path, params, {})[2]
     )
-    monkeypatch.setattr("tandem.cli.loaded", lambda file: context.config)
-    monkeypatch.setattr("tandem.cli.time.time", lambda: context.now())
+    monkeypatch.setattr("tandem.commands.asking.loaded", lambda file: context.config)
+    monkeypatch.setattr("tandem.commands.asking.time.time", lambda: context.now())
     done = CliRunner().invoke(main, ["report", "--output", str(tmp_path / "r.html"), "--tables", str(tmp_path / "t")])
     assert done.exit_code == 0, done.output
     page = (tmp_path / "r.html").read_bytes()
