@@ -55,7 +55,8 @@ def reported(folder: Path, at: str, more: str = "") -> None:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr("tandem.commands.carrying.time", type("Clock", (), {"time": staticmethod(lambda: NOW)}))
+    for module in ("carrying", "line"):
+        monkeypatch.setattr(f"tandem.commands.{module}.time", type("Clock", (), {"time": staticmethod(lambda: NOW)}))
 
     def invoke(*words: str, at: str = "home") -> Result:
         (tmp_path / at).mkdir(exist_ok=True)
