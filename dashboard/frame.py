@@ -15,6 +15,7 @@ from dashboard.blocks.compared import against
 from dashboard.blocks.earlier import earlier
 from dashboard.blocks.marks import link
 from dashboard.blocks.panel import ignored, notice, section, title_block
+from dashboard.charts.axes import dated
 from dashboard.charts.figure import CONFIG, Figure, RawFigure
 from dashboard.charts.zoom import chosen
 from dashboard.text import hx
@@ -300,7 +301,7 @@ def chart(view: View, figure: Figure, name: str, alt: str) -> None:
     """A chart over time; a drag across it becomes the window of the whole page."""
     key = f"{name}_{view.window.since}_{view.window.until}_{int(view.narrow)}"
     picked = st.plotly_chart(
-        RawFigure(figure),
+        RawFigure(dated(figure)),
         key=key,
         on_select="rerun",
         selection_mode="box",

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 import plotly.io
 import pytest
 
-from dashboard.charts.axes import MOST, shrunk, ticks
+from dashboard.charts.axes import MOST, dated, shrunk, ticks
 from dashboard.charts.drift import distribution_bars, drift_map
 from dashboard.charts.failures import failure_bars
 from dashboard.charts.figure import BAD, Figure, RawFigure
@@ -298,3 +298,27 @@ def test_planned_work_is_grey_and_what_ended_before_is_not_drawn() -> None:
     assert len(tints) == 2
     assert all(shape["fillcolor"].startswith("rgba(124,133,149") for shape in tints)
     assert not [trace for trace in drawn["data"] if (window.since - 7200) * 1000 in trace.get("x", ())]
+
+
+def test_times_go_out_as_utc_text_for_a_number_means_the_readers_own_clock() -> None:
+    at, later = 1_795_132_800_000, 1_795_154_400_000
+    paper = {"xref": "paper", "x0": 0, "x1": 1}
+    figure = {
+        "data": [{"x0": at, "dx": 300_000, "y": [1, None]}, {"x": [at + 500, "a"], "y": [1, 2]}],
+        "layout": {
+            "xaxis": {"type": "date", "range": [at, later], "tickvals": [later]},
+            "shapes": [{"xref": "x", "x0": at, "x1": later}, paper],
+            "annotations": [{"xref": "x", "x": later}, {"xref": "paper", "x": 1}],
+        },
+    }
+    begin, end = "2026-11-20 00:00:00.000", "2026-11-20 06:00:00.000"
+    assert dated(figure) == {
+        "data": [{"x0": begin, "dx": 300_000, "y": [1, None]}, {"x": ["2026-11-20 00:00:00.500", "a"], "y": [1, 2]}],
+        "layout": {
+            "xaxis": {"type": "date", "range": [begin, end], "tickvals": [end]},
+            "shapes": [{"xref": "x", "x0": begin, "x1": end}, paper],
+            "annotations": [{"xref": "x", "x": end}, {"xref": "paper", "x": 1}],
+        },
+    }
+    shares = {"data": [{"x": [0.5]}], "layout": {"xaxis": {"range": [0, 1]}}}
+    assert dated(shares) is shares

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, tzinfo
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from dashboard.charts.figure import GREY, GRID, INK, Figure
@@ -73,6 +73,34 @@ def layout(window: Window, zone: tzinfo, height: int, *, narrow: bool, left: int
         "shapes": [],
         "annotations": [],
     }
+
+
+def dated(figure: Figure) -> Figure:
+    """The figure with its times along x as UTC text; Plotly takes a number for a time of the reader's own zone."""
+    drawn = figure["layout"]
+    x = drawn.get("xaxis", {})
+    if x.get("type") != "date":
+        return figure
+    placed = {name: [_dated(one, ("x", "x0", "x1")) if one.get("xref") == "x" else one for one in drawn[name]]
+              for name in ("shapes", "annotations") if name in drawn}  # fmt: skip
+    return {
+        **figure,
+        "data": [_dated(one, ("x", "x0")) for one in figure["data"]],
+        "layout": {**drawn, **placed, "xaxis": _dated(x, ("range", "tickvals"))},
+    }
+
+
+def _dated(held: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {**held, **{name: _utc(held[name]) for name in names if name in held}}
+
+
+def _utc(value: Any) -> Any:
+    """Epoch milliseconds, or many of them, as Plotly writes dates; anything else as it is."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return [_utc(one) for one in value]
 
 
 def axis(**more: Any) -> Figure:

@@ -137,8 +137,10 @@ def test_the_matrix_is_one_tab_stop_and_arrows_walk(visit: Visit) -> None:
     page.wait_for_selector("h1:has-text('fraud-score')")
 
 
-def test_a_drag_zooms_the_page_and_back_undoes_it(visit: Visit) -> None:
-    seen = visit("/")
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_a_drag_zooms_the_page_and_back_undoes_it(visit: Visit, zone: str) -> None:
+    """The window that was dragged, wherever the reader's clock stands."""
+    seen = visit("/", timezone_id=zone)
     page = seen.page
     plot = page.locator(".js-plotly-plot .nsewdrag").first
     plot.wait_for(timeout=60_000)
