@@ -33,9 +33,8 @@ def test_a_link_of_another_store_shows_none_of_this_one_s_numbers(visit: Callabl
     assert seen.page.get_by_role("heading", name="Not from here").count() == 1
     assert seen.page.locator(".c-card").count() == 0
     seen.page.get_by_role("link", name="Show this store's own numbers").click()
-    seen.settled()
-    assert seen.address() == "/"
-    assert seen.page.locator(".c-card").count() > 0
+    seen.until_address("/")
+    seen.page.locator(".c-card").first.wait_for()
 
 
 def test_forged_and_cut_links_show_the_page_and_name_what_was_ignored(visit: Callable[..., Any]) -> None:
