@@ -288,9 +288,11 @@ class _Reading:
             fresh = self._fresh(rows, what)
             objects.pipelines |= fresh.pipelines
             objects.take(fresh)
-        finished = [key for key, one in objects.pipelines.items() if objects.meaning(one.status) in ("good", "bad")]
-        if len(finished) >= MANY:
-            yield from self._together(what, {key: objects.pipelines.pop(key) for key in finished})
+        rest = [key for key, one in objects.pipelines.items() if objects.meaning(one.status) not in ("good", "bad")]
+        if len(objects.pipelines) - len(rest) >= MANY:
+            finished = objects.pipelines  # there may be very many: they stay where they are
+            objects.pipelines = {key: finished.pop(key) for key in rest}
+            yield from self._together(what, finished)
         yield from self._each(objects)
         self.memory.walks.pop(self._told_place(what), None)
 
@@ -315,13 +317,12 @@ class _Reading:
 
     def _together(self, what: str, wanted: dict[str, Pipeline]) -> Iterator[Page]:
         """Pipelines whose jobs the project's list tells, newest first; what it does not tell is asked for by itself."""
-        created = {key: one.created for key, one in wanted.items()}
-        for found in together(self._all_jobs(len(wanted)), created):
+        for found in together(self._all_jobs(len(wanted)), _Created(wanted)):
             objects = self._objects()
             objects.pipelines |= {key: wanted.pop(key) for key in found}
-            yield from self._each(objects, {key: rows for key, rows in found.items() if rows}, GROUP)
             # Older ones are still to come; the newest may yet be summed up.
-            bound = min(created[key] for key in found)
+            bound = min(one.created for one in objects.pipelines.values())
+            yield from self._each(objects, {key: rows for key, rows in found.items() if rows}, GROUP)
             self.memory.walks[self._told_place(what)] = [self.pull.until - SETTLED, bound]
         objects = self._objects()
         objects.pipelines |= wanted
@@ -451,6 +452,22 @@ class _Reading:
                 objects.remark(f"an open {event.kind} is no longer there and is excluded")
                 gone.append(replace(event, outcome="excluded"))
         return Page(gone, findings=objects.findings(self.project))
+
+
+class _Created(Mapping[str, int]):
+    """When each of some pipelines was created."""
+
+    def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
+        self.pipelines = pipelines
+
+    def __getitem__(self, key: str) -> int:
+        return self.pipelines[key].created
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.pipelines)
+
+    def __len__(self) -> int:
+        return len(self.pipelines)
 
 
 def _last_attempt(pipeline: Any, objects: Objects) -> Event:
