@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import between, component, element, frame, reading, text
+from dashboard import between, component, element, frame, held, reading, text
 from dashboard.blocks.lineage import about, beside, track
 from dashboard.blocks.panel import section
 from dashboard.view import View, write
@@ -13,6 +13,7 @@ from tandem.shown import Detail
 from tandem.traced import Lineage
 
 TITLE = "Where this version comes from"
+SIDES = {"A": "Run A", "B": "Run B"}
 UNTOLD = (
     "Connect what trains or registers it: mlflow, wandb, dvc, openlineage and others tell of versions and runs; "
     "see tandem init --connector."
@@ -43,7 +44,7 @@ def _beside(view: View, found: Detail, told: Lineage) -> None:
     with st.container(border=True):
         frame.heading(view, "Two runs side by side", "parameters and metrics in which they differ")
         sides = st.columns(2) if not view.narrow else (st.container(), st.container())
-        for side, column, value in zip("AB", sides, chosen, strict=True):
+        for side, column, value in zip(SIDES, sides, chosen, strict=True):
             with column:
                 _choice(view, side, known, runs, value)
         if all(chosen):
@@ -56,12 +57,14 @@ def _beside(view: View, found: Detail, told: Lineage) -> None:
 
 
 def _choice(view: View, side: str, known: list[str], runs: dict[str, Run], value: str) -> None:
-    key = f"w_run_{side}_{view.component}"
-    st.session_state[key] = value
     st.selectbox(
-        f"Run {side}", ["", *known], key=key, format_func=lambda run: _called(run, runs.get(run), view),
-        on_change=_choose, args=(view, tuple(f"w_run_{one}_{view.component}" for one in "AB")),
+        SIDES[side], ["", *known], key=held.hold(_control(view, side), value),
+        format_func=lambda run: _called(run, runs.get(run), view), on_change=_choose, args=(view,),
     )  # fmt: skip
+
+
+def _control(view: View, side: str) -> str:
+    return f"w_run_{side}_{view.component}"
 
 
 def _called(run: str, one: Run | None, view: View) -> str:
@@ -73,5 +76,6 @@ def _called(run: str, one: Run | None, view: View) -> str:
     return f"{text.clean(one.title or run, 40)} · {text.moment(one.started, view.zone)}{version}"
 
 
-def _choose(view: View, keys: tuple[str, str]) -> None:
-    write(view, selected=between.written(*(str(st.session_state[key]) for key in keys)))
+def _choose(view: View) -> None:
+    chosen = (str(st.session_state[held.key(_control(view, side))]) for side in SIDES)
+    write(view, selected=between.written(*chosen))

@@ -279,7 +279,7 @@ def test_a_file_counts_once_and_what_is_written_anew_is_another_evaluation(store
 
 def test_a_report_and_metrics_of_one_evaluation_count_once(store: Store, tmp_path: Path) -> None:
     for name in ("classification_report.json", "metrics.json", "model_card_README.md", "model.skops"):
-        shutil.copy(PAYLOADS / name, tmp_path)
+        os.utime(shutil.copy(PAYLOADS / name, tmp_path), (NOW - 600, NOW - 600))
     outcome = pulled(store, config(tmp_path, version="7"))
     assert counted(store) == (185, 190)
     assert any("they count once" in one for one in outcome.remarks)
