@@ -1,8 +1,10 @@
 """A pytest plugin of .ci/run: what should have been tested and was skipped is a failure there."""
 
 from collections.abc import Generator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 MUST_RUN = ("browser", "live")
 
@@ -27,11 +29,20 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Collecting:
     return report
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests by their file for `--dist loadgroup`, and all of the browser's: two at once slow each other down."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else item.path.name))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """A file's tests go to one process, and all of the browser's: two browsers at once slow each other down.
+
+    xdist's own `loadgroup` finds no group under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "browser" if file.startswith("tests/browser/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """How the gate hands out tests."""
+    return ByFile(config, log)
 
 
 class Seen:
