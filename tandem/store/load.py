@@ -97,6 +97,8 @@ class _Staged:
     widths: set[int] = field(default_factory=set)
 
 
+_ALL = 1 << 62
+"""The last part of a slice that is counted already."""
 _ATTEMPTS = 20
 """Bits of the number of an attempt, below those of its event."""
 
@@ -181,22 +183,22 @@ class Load:
         known = self.registry.slices.find(self.cursor, self.writer.source, piece.name)
         if seen is None:
             return self._first_part(piece, known)
-        digest, parts = seen
+        digest, last = seen
         if digest != piece.digest:
             if not self.writer.tolerant:
                 raise Conflict(piece.name)
             self.writer.conflicts.append(piece.name)
             return None
-        if KNOWN in parts or piece.part in parts:
+        if piece.part <= last:
             return None
-        parts.add(piece.part)
+        self.writer.slices_seen[piece.name] = (digest, piece.part)
         return known[0] if known else None
 
     def _first_part(self, piece: Slice, known: tuple[int, str] | None) -> int | None:
         if known is not None and known[1] == piece.digest and not self.writer.moved:
-            self.writer.slices_seen[piece.name] = (piece.digest, {KNOWN})
+            self.writer.slices_seen[piece.name] = (piece.digest, _ALL)
             return None
-        self.writer.slices_seen[piece.name] = (piece.digest, {piece.part})
+        self.writer.slices_seen[piece.name] = (piece.digest, piece.part)
         source = self.writer.source
         number = self.registry.slices.tell(source, piece.name, piece.digest, known[0] if known else None)
         if known is None:

@@ -29,7 +29,8 @@ class Writer:
         self.before = store.version()
         self.events_seen: dict[int, int] = {}
         """A hash of what this pull has told, by that of each attempt; only grows within a commit."""
-        self.slices_seen: dict[str, tuple[str, set[int]]] = {}
+        self.slices_seen: dict[str, tuple[str, int]] = {}
+        """The digest and the last part of each slice that this pull has told; parts only grow."""
         self.sampled: set[int] = set()
         """Series of which this pull has told samples."""
         self.tolerant = False
@@ -57,7 +58,7 @@ class Writer:
         kinds in `once`. Raises Conflict, with nothing taken in, where this pull contradicts itself for the first time.
         """
         with self.store.writing():
-            told, slices = len(self.events_seen), {name: (d, set(p)) for name, (d, p) in self.slices_seen.items()}
+            told, slices = len(self.events_seen), dict(self.slices_seen)
             self.cursor.execute("BEGIN")
             try:
                 load = Load(self)
