@@ -39,8 +39,7 @@ def test_a_run_is_chosen_and_back_undoes_it(visit: Visit) -> None:
     page.get_by_role("heading", name=TITLE).wait_for(timeout=60_000)
     page.locator(".z-beside").wait_for()
     seen.until_address(seen.address())
-    page.get_by_label("Run B").click()
-    page.get_by_role("option", name="–", exact=True).click()
+    seen.choose("Run B", "–")
     page.get_by_text("Choose a run on both sides.").wait_for()
     assert f"selected=runs%3A{RUN}..&" in f"{seen.address()}&"
     assert SECOND not in seen.address()
