@@ -44,22 +44,6 @@ class Seen:
         self.page.wait_for_selector("[data-testid=stSkeleton]", state="detached", timeout=60_000)
         self.page.wait_for_selector("h1", timeout=60_000)
 
-    def choose(self, label: str, option: str) -> None:
-        """Open a list and take one of it; a rerun that comes between would close the list again."""
-        from playwright.sync_api import TimeoutError as TooLate
-
-        for _ in range(5):
-            self.page.get_by_label(label).click()
-            one = self.page.get_by_role("option", name=option, exact=True)
-            try:
-                one.click(timeout=6_000)
-            except TooLate:
-                self.page.keyboard.press("Escape")
-                self.settled()
-            else:
-                return
-        raise AssertionError(f"{label} does not offer {option}")
-
     def address(self) -> str:
         found: str = self.page.evaluate("location.pathname + location.search")
         return found
